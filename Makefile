@@ -1,0 +1,54 @@
+# Everything runs in .venv, made on first use from requirements.lock (hashes checked). Nothing here needs root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: run test test-peers check bench lock clean help
+
+help:
+	@echo "make run         the demo: a simulated city block, end to end (make run ARGS='--seconds 60 --json')"
+	@echo "make test        the tests (ARGS= goes to pytest)"
+	@echo "make test-peers  tests against real peers; says which system packages are missing"
+	@echo "make check       ruff, mypy --strict, import contracts, profile lint"
+	@echo "make bench       every benchmark (or: .venv/bin/python -m benchmarks NAME [--json])"
+
+run: $(READY)
+	@$(BIN)/citygate demo $(ARGS)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -m "not peers" $(ARGS)
+
+test-peers: $(READY)
+	@$(BIN)/python -m tests.peers.needs
+	@$(BIN)/python -m pytest -m peers $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/citygate check device_profiles
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks all $(ARGS)
+
+# Rewrites requirements.lock from pyproject.toml; needs uv (pip install uv).
+lock:
+	uv pip compile pyproject.toml --extra dev --extra test --extra bench --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "citygate needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing. As root: apt install python3-venv"; exit 1; }
+	@echo "setting up $(VENV) (once, about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist
