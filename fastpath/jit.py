@@ -1,0 +1,77 @@
+"""Compile flags in, decorators out: the one place that knows how kernels are compiled and where they are
+cached.
+
+`kernel` marks what Python calls (compiled once, kept on disk); `inner` marks what only kernels call.
+Neither allows `nnan` or `ninf`: NaN means missing and must stay NaN.
+
+numba does not notice when an inner function of another file changes under a cached kernel. So the cache
+lives in a folder named after a hash of every source file here: `<base>/<hash>`, base being
+$NUMBA_CACHE_DIR, else $XDG_CACHE_HOME/citygate, else ~/.cache/citygate/numba. Where no such folder can be
+written, kernels compile at every start instead of failing. Old folders are never removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+INNER: dict[str, Any] = FLAGS | {"forceinline": True}  # cold start 10.0 s -> 8.3 s
+
+
+def sources_hash(folder: Path) -> str:
+    """One name for the present state of all Python files of `folder`."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_base() -> Path | None:
+    """Where caches may live; None without a home."""
+    if given := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(given)
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "citygate"
+    try:
+        return Path.home() / ".cache" / "citygate" / "numba"
+    except RuntimeError:
+        return None
+
+
+def usable_cache(base: Path | None, name: str) -> Path | None:
+    """`base/name`, made if need be; None where nothing can be written."""
+    if base is None:
+        return None
+    folder = base.absolute() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return None
+
+
+CACHE_DIR = usable_cache(cache_base(), sources_hash(Path(__file__).parent))
+if CACHE_DIR is not None:
+    numba.config.CACHE_DIR = str(CACHE_DIR)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile what Python calls. With NUMBA_DISABLE_JIT it runs as plain Python under the same rules of
+    arithmetic."""
+    if numba.config.DISABLE_JIT:
+        return np.errstate(all="ignore")(function)
+    return numba.njit(**FLAGS, cache=CACHE_DIR is not None)(function)
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Compile what only kernels call; it becomes part of the kernel, so it has no cache of its own."""
+    return numba.njit(**INNER)(function)
