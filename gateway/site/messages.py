@@ -1,0 +1,321 @@
+"""The messages of CG-1xxx (configuration files) and CG-4001, in English and Korean. Data only.
+
+Placeholders in braces are facts supplied by the check that found the fault. docs/errors.md explains each code.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """What is wrong and what to do next, in both languages."""
+
+    words_en: str
+    words_ko: str
+    next_en: str
+    next_ko: str
+    warning: bool = False
+
+
+MESSAGES: dict[str, Message] = {
+    # the file as such
+    "CG-1001": Message(
+        "cannot be read: {why}",
+        "읽을 수 없습니다: {why}",
+        "check the path and the permissions",
+        "경로와 권한을 확인하십시오",
+    ),
+    "CG-1002": Message(
+        "broken TOML at column {column}: {what}",
+        "TOML 문법 오류, {column}번째 칸: {what}",
+        "{cause}",
+        "{cause}",
+    ),
+    "CG-1003": Message(
+        'unknown key "{key}"{guess}',
+        '알 수 없는 키 "{key}"{guess}',
+        "correct the key or remove it; keys known here: {known}",
+        "키를 고치거나 지우십시오. 여기서 쓸 수 있는 키: {known}",
+    ),
+    "CG-1004": Message(
+        'the key "{key}" is missing',
+        '키 "{key}"가 없습니다',
+        "add it to this table; docs/{doc} describes every key",
+        "이 표에 추가하십시오. 모든 키는 docs/{doc}에 있습니다",
+    ),
+    "CG-1005": Message(
+        "is {got}, must be {must}",
+        "값이 {got}입니다. {must}이어야 합니다",
+        "write {example}",
+        "{example} 형식으로 쓰십시오",
+    ),
+    "CG-1006": Message(
+        "this file describes neither a site nor a device",
+        "사이트 파일도 장치 프로파일도 아닙니다",
+        "a site file has a [gateway] table, a profile a [device] table",
+        "사이트 파일에는 [gateway], 프로파일에는 [device] 표가 있어야 합니다",
+    ),
+    "CG-1007": Message(
+        "{value} is outside what is possible: {must}",
+        "{value}은(는) 쓸 수 없는 값입니다: {must}",
+        "write a value that is {must}",
+        "{must} 조건에 맞는 값을 쓰십시오",
+    ),
+    "CG-1008": Message(
+        'the name "{value}" is not well formed',
+        '이름 "{value}"의 형식이 맞지 않습니다',
+        "{rule_en}",
+        "{rule_ko}",
+    ),
+    "CG-1009": Message(
+        "schema {value} is not known to this version",
+        "schema {value}은(는) 이 버전이 모르는 형식입니다",
+        "write schema = 1, or update citygate",
+        "schema = 1로 쓰거나 citygate를 업데이트하십시오",
+    ),
+    "CG-1010": Message(
+        '"{name}" is already used on line {first}',
+        '"{name}"은(는) {first}번째 줄에서 이미 쓰였습니다',
+        "give one of the two another name",
+        "둘 중 하나의 이름을 바꾸십시오",
+    ),
+    "CG-1011": Message(
+        "{words}",
+        "값이 맞지 않습니다: {words}",
+        "correct this value; docs/{doc} describes every key",
+        "이 값을 고치십시오. 모든 키는 docs/{doc}에 있습니다",
+    ),
+    "CG-1012": Message(
+        'unknown "{value}"{guess}',
+        '알 수 없는 값 "{value}"{guess}',
+        "write one of {allowed}",
+        "다음 중 하나를 쓰십시오: {allowed}",
+    ),
+    # profiles
+    "CG-1020": Message(
+        'unknown protocol "{value}"{guess}',
+        '알 수 없는 프로토콜 "{value}"{guess}',
+        "write one of {allowed}",
+        "다음 중 하나를 쓰십시오: {allowed}",
+    ),
+    "CG-1021": Message(
+        'unknown unit "{value}"{guess}',
+        '알 수 없는 단위 "{value}"{guess}',
+        'use a name of the SenML registry (docs/profiles.md lists them), or "" for codes and bits',
+        'SenML 등록 단위(docs/profiles.md 목록)를 쓰고, 코드나 비트는 ""로 두십시오',
+    ),
+    "CG-1022": Message(
+        'unknown role "{value}"{guess}',
+        '알 수 없는 역할 "{value}"{guess}',
+        "write one of {allowed}, or leave the role out",
+        "다음 중 하나를 쓰거나 role을 지우십시오: {allowed}",
+    ),
+    "CG-1023": Message(
+        'the unit "{unit}" does not fit the role "{role}" ({meaning}){guess}',
+        '단위 "{unit}"은(는) 역할 "{role}"에 맞지 않습니다{guess}',
+        "use one of {allowed} and set scale to match, or take the role away",
+        "다음 단위 중 하나와 그에 맞는 scale을 쓰거나 role을 지우십시오: {allowed}",
+    ),
+    "CG-1024": Message(
+        "the lower end {low} is not below the upper end {high}",
+        "하한 {low}이(가) 상한 {high}보다 작지 않습니다",
+        "write range = [lowest, highest]",
+        "range = [최솟값, 최댓값] 순서로 쓰십시오",
+    ),
+    "CG-1025": Message(
+        "[{low}, {high}] goes beyond what {type} with this scale and offset can show: [{least}, {most}]",
+        "[{low}, {high}] 범위가 {type}과 이 scale, offset의 한계 [{least}, {most}]를 벗어납니다",
+        "check the type (signed?) and the scale against the manual, or narrow the range",
+        "설명서에서 type(부호 여부)과 scale을 확인하거나 range를 줄이십시오",
+    ),
+    "CG-1026": Message(
+        "a scale of 0 makes every reading the same",
+        "scale이 0이면 모든 값이 같아집니다",
+        "write the factor from the raw number to the unit, 1.0 where there is none",
+        "원시값에 곱할 계수를 쓰십시오. 없으면 1.0입니다",
+    ),
+    "CG-1027": Message(
+        "{words}",
+        "프로토콜과 맞지 않습니다: {words}",
+        "compare with the device's manual; docs/profiles.md explains the keys of each protocol",
+        "장치 설명서와 비교하십시오. 프로토콜별 키는 docs/profiles.md에 있습니다",
+    ),
+    "CG-1028": Message(
+        '"{value}" is not a point of this device{guess}',
+        '"{value}"은(는) 이 장치의 포인트가 아닙니다{guess}',
+        "name points that are read from the device: {known}",
+        "장치에서 읽는 포인트를 쓰십시오: {known}",
+    ),
+    "CG-1029": Message(
+        'a derived point is computed, it cannot also have "{key}"',
+        '계산되는 포인트(derived)에는 "{key}"을(를) 쓸 수 없습니다',
+        "remove the key, or remove derived and read the point from the device",
+        "이 키를 지우거나, derived를 지우고 장치에서 직접 읽으십시오",
+    ),
+    "CG-1030": Message(
+        "the capture decodes to {got}, the profile says {want}",
+        "캡처를 해석하면 {got}인데 프로파일에는 {want}(으)로 되어 있습니다",
+        "check address, type, word order, scale and offset against the manual; then the capture itself",
+        "설명서에서 주소, type, 워드 순서, scale, offset을 확인하고, 그다음 캡처를 확인하십시오",
+    ),
+    "CG-1031": Message(
+        "the capture cannot be decoded: {why}",
+        "캡처를 해석할 수 없습니다: {why}",
+        "give request and reply as whole frames in hexadecimal, checksums included",
+        "request와 reply를 체크섬까지 포함한 전체 프레임(16진수)으로 쓰십시오",
+    ),
+    "CG-1032": Message(
+        "unproven: no capture shows that the decoding is right",
+        "검증되지 않음: 해석이 맞는지 보여 주는 캡처가 없습니다",
+        "add a [[captures]] with request, reply and values from a real device or the manual",
+        "실제 장치나 설명서의 request, reply, values로 [[captures]]를 추가하십시오",
+        warning=True,
+    ),
+    "CG-1033": Message(
+        'the role "{role}" needs kind = "{kind}"',
+        '역할 "{role}"에는 kind = "{kind}"이(가) 필요합니다',
+        'write kind = "{kind}", or take the role away',
+        'kind = "{kind}"(으)로 쓰거나 role을 지우십시오',
+    ),
+    "CG-1034": Message(
+        "the profile has no point",
+        "프로파일에 포인트가 없습니다",
+        "add at least one [[points]] table",
+        "[[points]] 표를 하나 이상 추가하십시오",
+    ),
+    "CG-1035": Message(
+        'the registry\'s "%" is a ratio from 0 to 1, not per cent (RFC 8428, 12.1)',
+        '등록 단위 "%"는 백분율이 아니라 0~1의 비율입니다(RFC 8428, 12.1)',
+        'write unit = "/100" for values from 0 to 100, "/" for a ratio',
+        '0~100 값이면 unit = "/100", 비율이면 "/"로 쓰십시오',
+        warning=True,
+    ),
+    # sites
+    "CG-1040": Message(
+        'unknown profile "{value}"{guess}',
+        '알 수 없는 프로파일 "{value}"{guess}',
+        "searched {folders}; profiles of a site go into a folder named by gateway.profiles",
+        "찾은 곳: {folders}. 사이트 전용 프로파일은 gateway.profiles 폴더에 두십시오",
+    ),
+    "CG-1041": Message(
+        'unit {unit} on link "{link}" is already "{other}" (line {first})',
+        '링크 "{link}"의 주소 {unit}은(는) 이미 "{other}"({first}번째 줄)가 쓰고 있습니다',
+        "two devices with one address garble each other: give one of them another address, on the device too",
+        "주소가 같으면 응답이 섞입니다. 장치와 파일에서 한쪽 주소를 바꾸십시오",
+    ),
+    "CG-1042": Message(
+        '"{url}" is the same port as link "{other}" (line {first}): {port}',
+        '"{url}"은(는) 링크 "{other}"({first}번째 줄)와 같은 포트입니다: {port}',
+        "put the devices of both on one link",
+        "두 링크의 장치를 한 링크로 합치십시오",
+    ),
+    "CG-1043": Message(
+        'unknown link "{value}"{guess}',
+        '알 수 없는 링크 "{value}"{guess}',
+        "name a [[links]] of this file: {allowed}",
+        "이 파일의 [[links]] 중 하나를 쓰십시오: {allowed}",
+    ),
+    "CG-1044": Message(
+        'the protocol {driver} of profile "{profile}" cannot use "{url}"',
+        '프로파일 "{profile}"의 프로토콜 {driver}은(는) "{url}"을(를) 쓸 수 없습니다',
+        "use a link with one of {allowed}",
+        "다음 주소 형식의 링크를 쓰십시오: {allowed}",
+    ),
+    "CG-1045": Message(
+        "its devices disagree about {key}: {votes}",
+        "연결된 장치들의 {key} 기본값이 서로 다릅니다: {votes}",
+        "set all devices of the line to one value and write {key} in this link",
+        "모든 장치를 같은 값으로 설정하고 이 링크에 {key}을(를) 쓰십시오",
+    ),
+    "CG-1046": Message(
+        '"{device}" speaks by itself and needs the line alone, but "{other}" (line {first}) is on it too',
+        '"{device}"은(는) 스스로 송신하는 장치인데 같은 회선에 "{other}"({first}번째 줄)도 있습니다',
+        "give each its own port and link",
+        "각각 다른 포트와 링크에 연결하십시오",
+    ),
+    "CG-1047": Message(
+        'unknown upstream "{value}"{guess}',
+        '알 수 없는 상위 시스템 "{value}"{guess}',
+        "name an [[upstreams]] of this file: {allowed}",
+        "이 파일의 [[upstreams]] 중 하나를 쓰십시오: {allowed}",
+    ),
+    "CG-1048": Message(
+        "insecure = true: values and alarms travel unencrypted and can be forged",
+        "insecure = true: 값과 알람이 암호화되지 않고 전송되며 위조될 수 있습니다",
+        "for use outside a test bench make credentials: citygate credentials new",
+        "시험 환경이 아니면 인증 정보를 만드십시오: citygate credentials new",
+        warning=True,
+    ),
+    "CG-1049": Message(
+        'profile "{profile}" has no point "{value}"{guess}',
+        '프로파일 "{profile}"에는 포인트 "{value}"이(가) 없습니다{guess}',
+        "override one of its points: {known}",
+        "있는 포인트만 바꿀 수 있습니다: {known}",
+    ),
+    "CG-1050": Message(
+        "the schedule needs {share} % of the line's time; most by {points}",
+        "폴링 일정에 회선 시간의 {share} %가 필요합니다. 가장 큰 것: {points}",
+        "raise period_s of these points, raise the baud rate, or split the line",
+        "이 포인트들의 period_s를 늘리거나, 통신 속도를 높이거나, 회선을 나누십시오",
+    ),
+    "CG-1051": Message(
+        'the link carries {driver}, but "{device}" speaks {other}',
+        '이 링크는 {driver}용인데 "{device}"은(는) {other} 장치입니다',
+        "put devices of one protocol on a link",
+        "한 링크에는 같은 프로토콜의 장치만 연결하십시오",
+    ),
+    "CG-1052": Message(
+        '"{value}" is not an address of a link',
+        '"{value}"은(는) 링크 주소 형식이 아닙니다',
+        "write tcp://host:port, rtu+tcp://host:port or serial:/dev/name",
+        "tcp://호스트:포트, rtu+tcp://호스트:포트 또는 serial:/dev/이름 형식으로 쓰십시오",
+    ),
+    "CG-1053": Message(
+        'the derived point "{derived}" needs "{value}", which this site disables',
+        '계산 포인트 "{derived}"에 필요한 "{value}"을(를) 이 사이트에서 껐습니다',
+        'enable "{value}", or disable "{derived}" too',
+        '"{value}"을(를) 켜거나 "{derived}"도 끄십시오',
+    ),
+    "CG-1054": Message(
+        "the site has no upstream: everything is kept here and nothing is sent",
+        "상위 시스템이 없습니다. 모든 값이 여기에만 저장되고 전송되지 않습니다",
+        "add an [[upstreams]] table with the center's address",
+        "센터 주소를 적은 [[upstreams]] 표를 추가하십시오",
+        warning=True,
+    ),
+    "CG-1055": Message(
+        "no device uses this link",
+        "이 링크를 쓰는 장치가 없습니다",
+        "remove the link, or name it in a device",
+        "링크를 지우거나 장치에서 이 링크를 지정하십시오",
+        warning=True,
+    ),
+    "CG-1056": Message(
+        '"{value}" is not an address of an upstream',
+        '"{value}"은(는) 상위 시스템 주소 형식이 아닙니다',
+        "write coap://host:port or coap+tcp://host:port",
+        "coap://호스트:포트 또는 coap+tcp://호스트:포트 형식으로 쓰십시오",
+    ),
+    "CG-1057": Message(
+        "the upstream is neither secured nor declared insecure",
+        "상위 시스템에 인증 정보가 없고 insecure 선언도 없습니다",
+        'write credentials = "credentials/{name}" (citygate credentials new makes the folder), '
+        "or insecure = true on a test bench",
+        'credentials = "credentials/{name}"을(를) 쓰거나(citygate credentials new로 생성) '
+        "시험 환경이면 insecure = true로 쓰십시오",
+    ),
+    "CG-1058": Message(
+        "{words}",
+        "이 링크에서 쓸 수 없는 장치 주소: {words}",
+        "write the unit address that is set on the device",
+        "장치에 설정된 주소(unit)를 쓰십시오",
+    ),
+    # credentials, checked together with the site that names them
+    "CG-4001": Message(
+        'there is no OSCORE context in "{folder}"',
+        '"{folder}"에 OSCORE 컨텍스트가 없습니다',
+        "make one with: citygate credentials new; then give the center its half",
+        "citygate credentials new로 만들고 센터에 짝이 되는 파일을 전달하십시오",
+    ),
+}

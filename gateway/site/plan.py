@@ -1,0 +1,122 @@
+"""What the compile step makes of a site: channels as columns and one plan a link. Frozen, pure data.
+
+The field half reads `Plan`; the uplink reads only `gateway.site.upstream` (no numpy there).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from gateway.site.upstream import Catalog, Upstream
+from protocols.api import Device, Link, Point
+
+
+class Kind(IntEnum):
+    """How a channel is summarised."""
+
+    GAUGE = 0  # min, max, mean, sd, quantiles
+    COUNTER = 1  # delta and rollovers
+    STATE = 2  # time in state and changes
+    WAVEFORM = 3  # raw samples for a kernel (inductive loops): no windows, no readings
+
+
+class Filter(IntEnum):
+    NONE = 0
+    HAMPEL = 1
+
+
+class Detector(IntEnum):
+    NONE = 0
+    DEFAULT = 1  # the universal detector
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One point of one device. `index` is its row everywhere in the running gateway; `name` is `device.point`."""
+
+    index: int
+    name: str
+    device: str
+    point: str
+    unit: str  # SenML name, registered or secondary
+    role: str  # what services know it as; "" for none
+    kind: Kind
+    filter: Filter
+    detector: Detector
+    low: float  # believable range; -inf and inf where the profile gives none
+    high: float
+    step: float  # largest believable change between two readings; inf for none
+    rollover: float  # counters: value after which it starts at 0 again; inf for none
+    resolution: float  # the smallest step the device can show (its scale), 0 if unknown
+    period_s: float
+    window_s: float
+    upstreams: tuple[str, ...]  # who gets its summaries
+    label_en: str
+    label_ko: str
+    unproven: bool  # its profile has no golden capture
+    derived: str = (
+        ""  # what a service computes here (`volume`, `occupancy`, `speed`); "" for a point read from the device
+    )
+    source: tuple[str, ...] = ()  # the points of the same device it is computed from
+    group: str = ""  # what it is judged with (a feeder, a zone): its device's, unless the site says otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What dispatch needs to find a device."""
+
+    asset: str
+    zone: str
+    name_en: str
+    name_ko: str
+    latitude: float | None
+    longitude: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDevice:
+    """One device as the site declares it: protocol side, place, group (a feeder, a zone) and channel rows."""
+
+    name: str
+    profile: str  # `family/vendor-model`
+    family: str
+    link: str
+    listens: bool
+    silent_s: float  # missing after so long without any reading
+    place: Place
+    group: str
+    channels: tuple[int, ...]
+    protocol: Device
+    options: dict[str, float]  # device facts for services (loop spacing, rated watts ...)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """Everything the scheduler needs for one link; `ops` are the driver's own."""
+
+    link: Link
+    driver: str
+    timeout_s: float
+    points: tuple[Point, ...]
+    ops: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled site."""
+
+    gateway: str
+    place: Place
+    channels: tuple[Channel, ...]
+    devices: tuple[SiteDevice, ...]
+    links: tuple[LinkPlan, ...]
+    upstreams: tuple[Upstream, ...]
+    state_dir: str
+    spool_limit_mb: float
+    services: Any  # gateway.site.settings.ServiceSettings
+    catalog: Catalog = field(repr=False)
+
+    def device(self, name: str) -> SiteDevice:
+        return next(d for d in self.devices if d.name == name)

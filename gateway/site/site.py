@@ -1,0 +1,285 @@
+"""A site file: TOML in, a frozen `Site` out, or every fault of the file at once. No numpy, drivers or profiles: the
+half that sends reads its upstreams from here.
+
+What needs the profiles of the devices (overridden points, settings of the line, addresses) is checked by cross.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from gateway.site.document import ID_PATTERN, Document, read_document
+from gateway.site.faults import Fault, Faults, failures, guess, listed, unique
+from gateway.site.lines import Path
+from gateway.site.settings import ServiceSettings
+from gateway.site.upstream import Upstream
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+DOC = "site.md"
+KEYS = ("schema", "gateway", "links", "devices", "upstreams", "services")
+_HOST_PORT = re.compile(r"(tcp|rtu\+tcp)://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::(\d{1,5}))?/?")
+_UPSTREAM = re.compile(r"coaps?(\+tcp|\+ws)?://[^/\s]+(/\S*)?")
+MODBUS_PORT = 502  # where a tcp:// address names none
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Name(Table):
+    en: str = ""
+    ko: str = ""
+
+
+class GatewayTable(Table):
+    """`[gateway]`."""
+
+    id: str = Field(pattern=ID_PATTERN)
+    name: Name = Name()
+    asset: str = ""
+    zone: str = ""
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    longitude: float | None = Field(default=None, ge=-180, le=180)
+    state_dir: str = "state"
+    spool_limit_mb: Positive = 64.0
+    window_s: Positive = 60.0
+    profiles: tuple[str, ...] = ()
+
+
+class LinkTable(Table):
+    """One of `[[links]]`. None: as the profiles on it say."""
+
+    name: str = Field(pattern=ID_PATTERN)
+    url: str
+    baud: int | None = Field(default=None, gt=0)
+    parity: Literal["N", "E", "O"] | None = None
+    stop_bits: Literal[1, 2] | None = None
+    data_bits: Literal[7, 8] | None = None
+    rs485: bool | None = None
+    timeout_s: Positive = 1.0
+
+    @property
+    def scheme(self) -> str:
+        return self.url.partition(":")[0]
+
+
+class PointOverride(Table):
+    """What a site may change about one point of a device. None: as the profile says."""
+
+    enabled: bool = True
+    range: tuple[FiniteFloat, FiniteFloat] | None = None
+    step: Positive | None = None
+    period_s: Positive | None = None
+    filter: Literal["none", "hampel"] | None = None
+    detector: Literal["none", "default"] | None = None
+    group: str | None = None
+
+
+class DeviceTable(Table):
+    """One of `[[devices]]`. None: as the gateway or the profile says."""
+
+    name: str = Field(pattern=ID_PATTERN)
+    profile: str
+    link: str
+    unit: int = Field(default=0, ge=0, le=0xFFFF)
+    asset: str | None = None
+    zone: str | None = None
+    place: Name | None = None
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    longitude: float | None = Field(default=None, ge=-180, le=180)
+    group: str = ""
+    period_s: Positive | None = None
+    silent_s: Positive | None = None
+    window_s: Positive | None = None
+    upstreams: tuple[str, ...] | None = None
+    options: dict[str, FiniteFloat] = Field(default_factory=dict)
+    points: dict[str, PointOverride] = Field(default_factory=dict)
+
+
+class UpstreamTable(Table):
+    """One of `[[upstreams]]`."""
+
+    name: str = Field(pattern=ID_PATTERN)
+    uri: str
+    credentials: str = ""
+    insecure: bool = False
+    events: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site file, valid by itself. Paths in it are absolute."""
+
+    file: str
+    gateway: GatewayTable
+    links: tuple[LinkTable, ...]
+    devices: tuple[DeviceTable, ...]
+    upstreams: tuple[Upstream, ...]
+    services: ServiceSettings
+    state_dir: str
+    profile_folders: tuple[str, ...]
+    warnings: tuple[Fault, ...] = ()
+    document: Document = field(repr=False, compare=False, kw_only=True)
+
+    def link(self, name: str) -> LinkTable:
+        return next(link for link in self.links if link.name == name)
+
+
+def load_site(path: str | FilePath) -> Site:
+    """The site in the file at `path`. Raises Faults."""
+    site, faults = parse_site(path)
+    if site is None:
+        raise Faults(faults)
+    return site
+
+
+def parse_site(path: str | FilePath) -> tuple[Site | None, tuple[Fault, ...]]:
+    """The site, None where its faults keep it from being used, and all its faults and warnings."""
+    doc = read_document(path, DOC)
+    if isinstance(doc, Fault):
+        return None, (doc,)
+    site = _site(doc)
+    return (None if failures(doc.faults) else site), unique(doc.faults)
+
+
+def partial_site(path: str | FilePath) -> tuple[Site | None, Document | Fault]:
+    """As far as the file goes: tables with faults are left out, so that the rest can be checked too."""
+    doc = read_document(path, DOC)
+    return (None, doc) if isinstance(doc, Fault) else (_site(doc), doc)
+
+
+def credential_faults(site: Site) -> tuple[Fault, ...]:
+    """Upstreams whose OSCORE context is not there (CG-4001). Looks at the disk."""
+    doc = Document(site.file, site.document.data, site.document.lines, DOC)
+    names = [table.get("name") for _, table in doc.tables("upstreams")]
+    for one in site.upstreams:
+        if one.credentials and not one.insecure and not _has_files(FilePath(one.credentials)):
+            doc.add("CG-4001", ("upstreams", names.index(one.name), "credentials"), folder=one.credentials)
+    return tuple(doc.faults)
+
+
+def port_of(url: str) -> str:
+    """What a link's url occupies, however it is written: the device behind any symbolic link, or `host:port`.
+    "" for an address that is none."""
+    if url.startswith("serial:") and len(url) > len("serial:"):
+        return os.path.realpath(url.removeprefix("serial:").removeprefix("//"))
+    match = _HOST_PORT.fullmatch(url)
+    if not match or not 0 < int(match[3] or MODBUS_PORT) < 0x10000:
+        return ""
+    host = match[2].lower()
+    return f"{'127.0.0.1' if host == 'localhost' else host}:{int(match[3] or MODBUS_PORT)}"
+
+
+def _site(doc: Document) -> Site | None:
+    doc.unknown_keys((), KEYS)
+    if "schema" not in doc.data:
+        doc.add("CG-1004", (), key="schema", doc=doc.doc)
+    elif doc.data["schema"] != 1 or isinstance(doc.data["schema"], bool):
+        doc.add("CG-1009", ("schema",), value=doc.data["schema"])
+    gateway = doc.salvage(GatewayTable, ("gateway",), doc.table(("gateway",)))
+    services = doc.salvage(ServiceSettings, ("services",), doc.table(("services",)))
+    for key in ("links", "devices", "upstreams"):
+        doc.distinct(key)
+    links = [doc.salvage(LinkTable, path, table) for path, table in doc.tables("links")]
+    devices = [doc.salvage(DeviceTable, path, table) for path, table in doc.tables("devices")]
+    upstreams = [doc.salvage(UpstreamTable, path, table) for path, table in doc.tables("upstreams")]
+    _check_links(doc)
+    _check_devices(doc)
+    _check_upstreams(doc, upstreams)
+    folder = FilePath(doc.file).absolute().parent
+    gateway = gateway or GatewayTable(id="unknown")
+    return Site(
+        doc.file,
+        gateway,
+        tuple(link for link in links if link),
+        tuple(device for device in devices if device),
+        tuple(_upstream(one, folder) for one in upstreams if one),
+        services or ServiceSettings(),
+        str(folder / gateway.state_dir),
+        tuple(str(folder / name) for name in gateway.profiles),
+        tuple(one for one in doc.faults if one not in failures([one])),
+        document=doc,
+    )
+
+
+def _upstream(table: UpstreamTable, folder: FilePath) -> Upstream:
+    credentials = str(folder / table.credentials) if table.credentials else ""
+    return Upstream(table.name, table.uri, credentials, table.insecure, table.events)
+
+
+def _check_links(doc: Document) -> None:
+    """Addresses are well formed and no port is opened twice."""
+    used = {str(table.get("link")) for _, table in doc.tables("devices")}
+    first: dict[str, tuple[Path, object]] = {}
+    for path, table in doc.tables("links"):
+        url, name = table.get("url"), table.get("name")
+        if isinstance(name, str) and name not in used:
+            doc.add("CG-1055", path)
+        if not isinstance(url, str):
+            continue
+        port = port_of(url)
+        if not port:
+            doc.add("CG-1052", (*path, "url"), value=url)
+        elif port in first:
+            at, other = first[port]
+            line = doc.lines.line((*at, "url"))
+            doc.add("CG-1042", (*path, "url"), url=url, other=other, first=line, port=port)
+        else:
+            first[port] = path, name
+
+
+def _check_devices(doc: Document) -> None:
+    """Devices name links and upstreams that exist, and no unit address of a link serves two."""
+    links = _names(doc, "links")
+    upstreams = _names(doc, "upstreams")
+    for path, table in doc.tables("devices"):
+        _known(doc, (*path, "link"), table.get("link"), links, "CG-1043")
+        wanted = table.get("upstreams")
+        for index, name in enumerate(wanted if isinstance(wanted, list) else []):
+            _known(doc, (*path, "upstreams", index), name, upstreams, "CG-1047")
+        points = table.get("points")
+        for name, override in points.items() if isinstance(points, dict) else ():
+            _check_span(doc, (*path, "points", name, "range"), override)
+
+
+def _check_span(doc: Document, path: Path, override: object) -> None:
+    match override:
+        case {"range": [int() | float() as low, int() | float() as high]} if not low < high:
+            doc.add("CG-1024", path, low=low, high=high)
+
+
+def _check_upstreams(doc: Document, upstreams: Iterable[UpstreamTable | None]) -> None:
+    if not doc.data.get("upstreams"):
+        doc.add("CG-1054", ())
+    for (path, _), one in zip(doc.tables("upstreams"), upstreams, strict=True):
+        if one is None:
+            continue
+        if not _UPSTREAM.fullmatch(one.uri):
+            doc.add("CG-1056", (*path, "uri"), value=one.uri)
+        if one.insecure:
+            doc.add("CG-1048", (*path, "insecure"))
+        elif not one.credentials:
+            doc.add("CG-1057", path, name=one.name)
+
+
+def _names(doc: Document, key: str) -> list[str]:
+    return [table["name"] for _, table in doc.tables(key) if isinstance(table.get("name"), str)]
+
+
+def _known(doc: Document, path: Path, value: Any, valid: list[str], code: str) -> None:
+    if isinstance(value, str) and value not in valid:
+        doc.add(code, path, value=value, guess=guess(value, valid), allowed=listed(valid))
+
+
+def _has_files(folder: FilePath) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
