@@ -1,0 +1,475 @@
+"""The durable seam between the half that reads and the half that sends. SQLite, WAL; no network.
+
+In: items from the writer (the field process), one transaction an `append`, on disk when it returns. Out: records to
+the reader (the uplink), oldest first, gone when acknowledged. Sequence numbers run without holes per boot, upstream
+and lane. Bounded by bytes: near the limit the oldest summaries make room and a `Gap` says which; alarms stay.
+One lock a `Spool`: any thread may call.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import cbor2
+
+from gateway.site.upstream import Catalog
+from gateway.spool import schema, wake
+from gateway.spool.loss import declare
+from gateway.spool.records import (
+    Draft,
+    Event,
+    Gap,
+    Health,
+    Item,
+    Lane,
+    Phase,
+    Record,
+    Values,
+    from_blob,
+    lane_of,
+    to_blob,
+)
+from gateway.spool.trouble import SpoolError
+
+FILE = "spool.db"  # in the state folder of a site
+HIGH_WATER = 0.90  # of the limit: from here on summaries make room
+LOW_WATER = 0.88
+IN_THE_AIR = 16  # the oldest of each upstream and lane may be on their way: not evicted
+
+Role = Literal["writer", "reader"]
+Marks = tuple[Sequence[Event], Mapping[str, int] | None, bytes | None]  # standing, coverage, draft
+Lost = tuple[int, int, int, str, int, int, bytes]  # rowid, boot, catalog, upstream, lane, seq, blob
+
+
+class Spool:
+    """Open with `Spool.open`. `quarantined` names the file that was put aside as corrupt, "" for none."""
+
+    def __init__(self, path: Path, role: Role, limit_mb: float) -> None:
+        self.path = path
+        self.role = role
+        self.quarantined = ""
+        self._limit_mb = limit_mb
+        self._lock = threading.RLock()
+        self._bell = wake.Bell(path)
+        self._catalogs: dict[str, Catalog] = {}
+        self._offset: tuple[int, int] | None = None
+        self._clean = True
+        self._own = (0, "")
+
+    @classmethod
+    def open(cls, path: str | Path, *, role: Role = "writer", limit_mb: float = 64) -> Spool:
+        """A corrupt file is renamed `.corrupt-<time>` by the writer and a new one started. Raises SpoolError."""
+        self = cls(Path(path), role, limit_mb)
+        try:
+            self._open()
+        except BaseException:
+            self._bell.close()
+            raise
+        return self
+
+    # -- the writer's side
+
+    @property
+    def boot(self) -> str:
+        """The running boot; for a reader the newest the writer has entered, "" before the first."""
+        if self.role == "reader":
+            with self._lock:
+                row = self._db.execute("SELECT n, id FROM boot ORDER BY n DESC LIMIT 1").fetchone()
+                self._own = tuple(row) if row else (0, "")
+        return self._own[1]
+
+    def set_offset(self, utc_offset_ns: int, uncertainty_ns: int) -> None:
+        """UTC = CLOCK_BOOTTIME + offset, for this boot."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE boot SET utc_offset_ns = ?, uncertainty_ns = ? WHERE n = ?",
+                (utc_offset_ns, uncertainty_ns, self._own[0]),
+            )
+        self._offset = (utc_offset_ns, uncertainty_ns)
+
+    def put_catalog(self, catalog: Catalog) -> str:
+        blob, name = catalog.blob(), catalog.id
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO catalog(id, blob) VALUES(?, ?)", (name, blob))
+        self._catalogs[name] = catalog
+        return name
+
+    def append(
+        self,
+        items: Sequence[tuple[str, Item]],
+        *,
+        catalog: str,
+        standing: Sequence[Event] = (),
+        coverage: Mapping[str, int] | None = None,
+        draft: Draft | None = None,
+    ) -> list[tuple[str, Lane, int]]:
+        """One transaction, on disk on return: (upstream, lane, seq) of each item. Raises SpoolError; then nothing of
+        this call is stored, everything before it still is, and the same call may be tried again. A `draft` replaces
+        the one before; None leaves it."""
+        rows = [(upstream, lane_of(item), _time_of(item), to_blob(item)) for upstream, item in items]
+        drafted = None if draft is None else _drafted(draft)
+        size = sum(len(row[3]) + 100 for row in rows) + len(drafted or b"")
+        marks = (standing, coverage, drafted)
+        try:
+            with self._lock:
+                out = self._append(rows, catalog, marks, size)
+        except sqlite3.Error as bad:
+            if not schema.is_corrupt(bad):
+                raise schema.cannot_write(self.path, bad) from bad
+            with self._lock:
+                self._replace()
+                out = self._append(rows, catalog, marks, size)
+        self._bell.ring(wake.ALARM if any(row[1] is Lane.ALARM for row in rows) else wake.SUMMARY)
+        return out
+
+    def mark_clean(self) -> None:
+        """Say that this stop lost nothing. The next writer's `was_clean` tells."""
+        with self._transaction() as db:
+            db.execute("UPDATE meta SET value = '1' WHERE name = 'clean'")
+
+    @property
+    def was_clean(self) -> bool:
+        """Whether the writer before this one stopped with `mark_clean` (true for a new file)."""
+        return self._clean
+
+    # -- the reader's side
+
+    def take(self, upstream: str, lane: Lane, limit: int) -> list[Record]:
+        """The oldest records. One that cannot be decoded is moved to `refused` and declared as a gap."""
+        with self._lock, self._reading():
+            rows = self._db.execute(
+                "SELECT b.id, r.seq, c.id, r.blob FROM record r JOIN boot b ON b.n = r.boot "
+                "LEFT JOIN catalog c ON c.n = r.catalog WHERE r.upstream = ? AND r.lane = ? "
+                "ORDER BY r.boot, r.seq LIMIT ?",
+                (upstream, int(lane), limit),
+            ).fetchall()
+        out = []
+        for boot, seq, catalog, blob in rows:
+            try:
+                out.append(Record(boot, upstream, lane, seq, catalog or "", from_blob(blob)))
+            except ValueError:
+                self.refuse(upstream, lane, boot, seq, "damaged")
+        return out
+
+    def ack(self, upstream: str, lane: Lane, boot: str, seqs: Sequence[int]) -> None:
+        """These are at the center: forget them."""
+        with self._transaction() as db:
+            n = db.execute("SELECT n FROM boot WHERE id = ?", (boot,)).fetchone()
+            db.executemany(
+                "DELETE FROM record WHERE upstream = ? AND lane = ? AND boot = ? AND seq = ?",
+                [(upstream, int(lane), n[0] if n else 0, seq) for seq in seqs],
+            )
+
+    def refuse(self, upstream: str, lane: Lane, boot: str, seq: int, reason: str) -> None:
+        """Set a record aside for good and declare it as a `Gap` (reason "damaged", else "refused")."""
+        with self._transaction() as db:
+            own = self.boot
+            row = db.execute(
+                "SELECT r.rowid, r.boot, r.catalog, r.blob FROM record r JOIN boot b ON b.n = r.boot "
+                "WHERE r.upstream = ? AND r.lane = ? AND b.id = ? AND r.seq = ?",
+                (upstream, int(lane), boot, seq),
+            ).fetchone()
+            if row is None:
+                return
+            rowid, boot_n, catalog, blob = row
+            db.execute("DELETE FROM record WHERE rowid = ?", (rowid,))
+            db.execute(
+                "INSERT INTO refused VALUES(?, ?, ?, ?, ?, ?, ?)",
+                (upstream, int(lane), boot_n, seq, catalog, blob, reason),
+            )
+            db.execute("DELETE FROM refused WHERE rowid <= (SELECT max(rowid) FROM refused) - 100")
+            item = _readable(blob)
+            if isinstance(item, Gap):
+                return  # a refused gap cannot be declared by one more
+            kind = "damaged" if reason == "damaged" else "refused"
+            gap = declare(kind, boot, [(int(lane), seq, item)], own_boot=own)
+            self._insert(db, upstream, Lane.DIAGNOSTIC, _time_of(item) if item else 0, catalog, to_blob(gap))
+
+    def catalog(self, name: str) -> Catalog | None:
+        if name not in self._catalogs:
+            with self._lock, self._reading():
+                row = self._db.execute("SELECT blob FROM catalog WHERE id = ?", (name,)).fetchone()
+            if row is None:
+                return None
+            self._catalogs[name] = Catalog.from_blob(row[0])
+        return self._catalogs[name]
+
+    def boot_offset(self, boot: str) -> tuple[int, int] | None:
+        """(utc_offset_ns, uncertainty_ns), None while the clock of that boot was never set."""
+        with self._lock, self._reading():
+            row = self._db.execute("SELECT utc_offset_ns, uncertainty_ns FROM boot WHERE id = ?", (boot,)).fetchone()
+        return None if row is None or row[0] is None else (row[0], row[1])
+
+    # -- either side
+
+    def standing(self) -> list[Event]:
+        """Alarms that were raised and not cleared, as they were last stored."""
+        with self._lock, self._reading():
+            rows = self._db.execute("SELECT blob FROM standing ORDER BY rowid").fetchall()
+        items = [_readable(blob) for (blob,) in rows]
+        return [item for item in items if isinstance(item, Event)]
+
+    def coverage(self) -> tuple[str, dict[str, int]]:
+        """Boot, and by channel name the time of the last reading inside a committed window."""
+        with self._lock, self._reading():
+            row = self._db.execute("SELECT boot, blob FROM coverage").fetchone()
+        return (row[0], cbor2.loads(row[1])) if row else ("", {})
+
+    def depth(self) -> dict[tuple[str, Lane], tuple[int, int, int]]:
+        """By upstream and lane: records, bytes, time of the oldest (ns of its own boot)."""
+        with self._lock, self._reading():
+            rows = self._db.execute(
+                "SELECT upstream, lane, count(*), sum(length(blob)), min(t_ns) FROM record GROUP BY upstream, lane"
+            ).fetchall()
+        return {(upstream, Lane(lane)): (n, size, t_ns) for upstream, lane, n, size, t_ns in rows}
+
+    def moved(self) -> bool:
+        """Whether the path now leads to another file (the writer quarantined this one): open again."""
+        try:
+            return os.stat(self.path).st_ino != self._inode
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+            self._bell.close()
+
+    # -- inside
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        synchronous = "FULL" if self.role == "writer" else "NORMAL"
+        try:
+            self._db = schema.connect(self.path, synchronous=synchronous, limit_mb=self._limit_mb)
+        except sqlite3.DatabaseError as bad:
+            if not schema.is_corrupt(bad):
+                raise schema.cannot_write(self.path, bad) from bad
+            if self.role == "reader":
+                raise _corrupt(self.path, bad) from bad
+            self._quarantine()
+            self._db = schema.connect(self.path, synchronous=synchronous, limit_mb=self._limit_mb)
+        self._inode = os.stat(self.path).st_ino
+        self._max_pages = int(self._db.execute("PRAGMA max_page_count").fetchone()[0])
+        if self.role == "writer":
+            self._enter_boot()
+
+    def _enter_boot(self) -> None:
+        kernel = kernel_boot()
+        with self._transaction() as db:
+            row = db.execute("SELECT n, id, kernel_boot FROM boot ORDER BY n DESC LIMIT 1").fetchone()
+            if row is not None:
+                self._own = (row[0], row[1])
+                self._promote(db)
+            if row is None or row[2] != kernel:
+                name = secrets.token_hex(8)
+                n = db.execute("INSERT INTO boot(id, kernel_boot) VALUES(?, ?)", (name, kernel)).lastrowid or 0
+                self._own = (n, name)
+                db.execute("DELETE FROM counter WHERE boot < ?", (n,))
+                db.execute(
+                    "DELETE FROM boot WHERE n < ? AND n NOT IN (SELECT boot FROM record) "
+                    "AND id NOT IN (SELECT boot FROM coverage)",
+                    (n - 1000,),  # seldom: it reads every record
+                )
+            self._clean = db.execute("SELECT value FROM meta WHERE name = 'clean'").fetchone()[0] == "1"
+            db.execute("UPDATE meta SET value = '0' WHERE name = 'clean'")
+
+    def _quarantine(self) -> None:
+        aside = f"{self.path}.corrupt-{time.time_ns() // 1_000_000}"
+        os.replace(self.path, aside)
+        for tail in ("-wal", "-shm"):
+            with suppress(OSError):
+                os.replace(f"{self.path}{tail}", f"{aside}{tail}")
+        self.quarantined = aside
+
+    def _replace(self) -> None:
+        """The file broke under the running writer: start a new one with what is known of the old."""
+        with suppress(sqlite3.Error):
+            self._db.close()
+        self._quarantine()
+        self._open()
+        if self._offset:
+            self.set_offset(*self._offset)
+        for catalog in list(self._catalogs.values()):
+            self.put_catalog(catalog)
+
+    def _append(
+        self,
+        rows: Sequence[tuple[str, Lane, int, bytes]],
+        catalog: str,
+        marks: Marks,
+        size: int,
+    ) -> list[tuple[str, Lane, int]]:
+        try:
+            return self._append_once(rows, catalog, marks, size)
+        except sqlite3.OperationalError as bad:
+            if "full" not in str(bad):
+                raise
+            # Evict at once what the water marks would have let stay, alarms excepted, and try once more.
+            return self._append_once(rows, catalog, marks, max(size * 4, int(self._max_pages * schema.PAGE * 0.2)))
+
+    def _append_once(
+        self,
+        rows: Sequence[tuple[str, Lane, int, bytes]],
+        catalog: str,
+        marks: Marks,
+        size: int,
+    ) -> list[tuple[str, Lane, int]]:
+        with self._begin() as db:
+            found = db.execute("SELECT n FROM catalog WHERE id = ?", (catalog,)).fetchone()
+            if found is None:
+                raise ValueError(f"catalog {catalog} was not put into this spool")
+            self._make_room(db, size)
+            out = []
+            for upstream, lane, t_ns, blob in rows:
+                out.append((upstream, lane, self._insert(db, upstream, lane, t_ns, found[0], blob)))
+            standing, coverage, drafted = marks
+            for event in standing:
+                if event.phase is Phase.CLEAR:
+                    db.execute("DELETE FROM standing WHERE key = ?", (event.key,))
+                else:
+                    db.execute("INSERT OR REPLACE INTO standing VALUES(?, ?)", (event.key, to_blob(event)))
+            if coverage is not None:
+                blob = cbor2.dumps(dict(coverage))
+                db.execute("INSERT OR REPLACE INTO coverage VALUES(0, ?, ?)", (self._own[1], blob))
+            if drafted == b"":
+                db.execute("DELETE FROM draft")
+            elif drafted is not None:
+                db.execute("INSERT OR REPLACE INTO draft VALUES(0, ?, ?)", (found[0], drafted))
+        return out
+
+    def _promote(self, db: sqlite3.Connection) -> None:
+        """Make records of a draft that a killed writer left, in the boot it belonged to."""
+        row = db.execute("SELECT catalog, blob FROM draft").fetchone()
+        if row is None:
+            return
+        items, covered = cbor2.loads(row[1])
+        for upstream, blob in items:
+            item = _readable(blob)
+            self._insert(db, upstream, Lane.SUMMARY, _time_of(item) if item else 0, row[0], blob)
+        before = db.execute("SELECT boot, blob FROM coverage").fetchone()
+        coverage = cbor2.loads(before[1]) if before and before[0] == self._own[1] else {}
+        merged = cbor2.dumps({**coverage, **covered})
+        db.execute("INSERT OR REPLACE INTO coverage VALUES(0, ?, ?)", (self._own[1], merged))
+        db.execute("DELETE FROM draft")
+
+    def _insert(
+        self, db: sqlite3.Connection, upstream: str, lane: Lane, t_ns: int, catalog: int | None, blob: bytes
+    ) -> int:
+        seq = int(
+            db.execute(
+                "INSERT INTO counter VALUES(?, ?, ?, 1) "
+                "ON CONFLICT(boot, upstream, lane) DO UPDATE SET next = next + 1 RETURNING next - 1",
+                (self._own[0], upstream, int(lane)),
+            ).fetchone()[0]
+        )
+        db.execute(
+            "INSERT INTO record VALUES(?, ?, ?, ?, ?, ?, ?)",
+            (upstream, int(lane), self._own[0], seq, t_ns, catalog or 0, blob),
+        )
+        return seq
+
+    def _make_room(self, db: sqlite3.Connection, size: int) -> None:
+        pages = int(db.execute("PRAGMA page_count").fetchone()[0])
+        free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
+        after = (pages - free) * schema.PAGE + size
+        limit = self._max_pages * schema.PAGE
+        if after > HIGH_WATER * limit:
+            self._evict(db, after - int(LOW_WATER * limit))
+
+    def _evict(self, db: sqlite3.Connection, wanted: int) -> None:
+        """Drop the oldest summaries (and health) worth `wanted` bytes; declare them per upstream, boot and catalog."""
+        seen: dict[tuple[str, int], int] = {}
+        groups: dict[tuple[str, int, int], list[tuple[int, int, Item | None]]] = {}
+        gone: list[tuple[int]] = []
+        rows: Iterator[Lost] = db.execute(
+            "SELECT rowid, boot, catalog, upstream, lane, seq, blob FROM record WHERE lane > 0 ORDER BY rowid"
+        )
+        for rowid, boot, catalog, upstream, lane, seq, blob in rows:
+            if wanted <= 0:
+                break
+            nth = seen[upstream, lane] = seen.get((upstream, lane), 0) + 1
+            item = _readable(blob)
+            if nth <= IN_THE_AIR or isinstance(item, Gap):
+                continue
+            groups.setdefault((upstream, boot, catalog), []).append((lane, seq, item))
+            gone.append((rowid,))
+            wanted -= len(blob) + 60
+        db.executemany("DELETE FROM record WHERE rowid = ?", gone)
+        boots = dict(db.execute("SELECT n, id FROM boot").fetchall())
+        for (upstream, boot, catalog), lost in groups.items():
+            gap = declare("disk", boots[boot], lost, own_boot=self._own[1])
+            last = max(_time_of(item) for _, _, item in lost if item) if any(i for *_, i in lost) else 0
+            self._insert(db, upstream, Lane.DIAGNOSTIC, last, catalog, to_blob(gap))
+
+    @contextmanager
+    def _begin(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._reading(), self._begin() as db:
+            yield db
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as bad:
+            if schema.is_corrupt(bad):
+                raise _corrupt(self.path, bad) from bad
+            raise schema.cannot_write(self.path, bad) from bad
+
+
+def kernel_boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _drafted(draft: Draft) -> bytes:
+    """b"" where nothing is open."""
+    if not draft.items:
+        return b""
+    return cbor2.dumps([[[upstream, to_blob(item)] for upstream, item in draft.items], dict(draft.coverage)])
+
+
+def _readable(blob: bytes) -> Item | None:
+    try:
+        return from_blob(blob)
+    except ValueError:
+        return None
+
+
+def _time_of(item: Item) -> int:
+    if isinstance(item, (Event, Health)):
+        return item.time_ns
+    if isinstance(item, Gap):
+        return max((to_ns for _, _, to_ns in item.entries), default=0)
+    if isinstance(item, Values):
+        return max((row[1] for row in item.rows), default=0)
+    return max((row.end_ns for row in item.rows), default=0)
+
+
+def _corrupt(path: Path, bad: Exception) -> SpoolError:
+    return SpoolError(
+        "CG-2003",
+        f"the spool {path} is corrupt ({bad})",
+        f"스풀 {path} 이(가) 손상되었습니다 ({bad})",
+        next_en="Restart citygate field: it puts the file aside and starts a new one",
+        next_ko="citygate field 를 다시 시작하면 파일을 보관하고 새로 시작합니다",
+    )

@@ -1,0 +1,65 @@
+"""`citygate uplink SITE.toml`: a process that sends what the spool holds. SIGHUP reads the site again; a broken file
+changes nothing. Logs to stderr, one line a change of state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from gateway.site.faults import Faults
+from gateway.site.site import Site, load_site
+from gateway.spool.spool import FILE
+from gateway.spool.trouble import Trouble
+from gateway.uplink.uplink import Uplink
+
+log = logging.getLogger("citygate.uplink")
+
+
+def run(site: str) -> int:
+    """0 after a clean stop, 2 for a site file with faults, 3 where the spool or every upstream cannot be used."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    logging.getLogger("coap").setLevel(logging.CRITICAL)  # the answers are judged and logged here
+    try:
+        asyncio.run(_serve(site, load_site(site)))
+    except Faults as bad:
+        print(bad.text(), file=sys.stderr)
+        return 2
+    except Trouble as bad:
+        print(bad, file=sys.stderr)
+        return 3
+    return 0
+
+
+async def _serve(path: str, site: Site) -> None:
+    loop = asyncio.get_running_loop()
+    stop, reload = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    uplink = Uplink(site.gateway.id, Path(site.state_dir) / FILE, limit_mb=site.gateway.spool_limit_mb)
+    try:
+        faults = await uplink.apply(site.upstreams)
+        if faults and len(faults) == len(site.upstreams):
+            raise faults[0]
+        log.info("ready: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")
+        while not stop.is_set():
+            await uplink.until(stop, reload)
+            if reload.is_set():
+                reload.clear()
+                await _reload(uplink, path)
+    finally:
+        await uplink.close()
+    log.info("stopped")
+
+
+async def _reload(uplink: Uplink, path: str) -> None:
+    try:
+        site = await asyncio.to_thread(load_site, path)
+    except Faults as bad:
+        log.error("%s was not taken over, the old configuration goes on:\n%s", path, bad.text())
+        return
+    await uplink.apply(site.upstreams)
+    log.info("reloaded: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")

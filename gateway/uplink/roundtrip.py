@@ -1,0 +1,47 @@
+"""How long an answer takes, estimated (RFC 6298, RFC 7252 section 4.7). Numbers in, a time-out out. No clock."""
+
+from __future__ import annotations
+
+from aiocoap.numbers.constants import TransportTuning
+
+FIRST_S = 0.3  # before anything is known
+FLOOR_S = 0.1
+CEILING_S = 5.0
+
+
+class RoundTrip:
+    """One way to a center."""
+
+    def __init__(self) -> None:
+        self._mean_s = 0.0
+        self._spread_s = 0.0
+        self.timeout_s = FIRST_S
+
+    def answered(self, after_s: float) -> None:
+        """An answer came `after_s` after the message. One that took longer than the time-out may answer a
+        retransmission and says nothing about the way (Karn)."""
+        if after_s > self.timeout_s:
+            self.timeout_s = min(CEILING_S, self.timeout_s * 1.5)
+            return
+        if self._mean_s:
+            self._spread_s += (abs(after_s - self._mean_s) - self._spread_s) / 4
+            self._mean_s += (after_s - self._mean_s) / 8
+        else:
+            self._mean_s, self._spread_s = after_s, after_s / 2
+        self.timeout_s = min(CEILING_S, max(FLOOR_S, self._mean_s + 4 * self._spread_s))
+
+
+class Tuning(TransportTuning):  # type: ignore[misc]
+    """When one confirmable message is sent again: after `timeout_s`, then twice that, four times, eight times."""
+
+    ACK_RANDOM_FACTOR = 1.2
+    MAX_RETRANSMIT = 3
+
+    def __init__(self, timeout_s: float) -> None:
+        self.ACK_TIMEOUT = timeout_s
+        self.reliability = True
+
+    @property
+    def patience_s(self) -> float:
+        """Until the library gives up."""
+        return float(self.MAX_TRANSMIT_WAIT)

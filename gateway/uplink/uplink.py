@@ -1,0 +1,136 @@
+"""The sending half: one `Lanes` an upstream over one spool. In: upstreams and a spool path. Never touches a device.
+
+`apply` takes another list of upstreams while running: those unchanged go on undisturbed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gateway.site.upstream import Upstream
+from gateway.spool import wake
+from gateway.spool.spool import Spool
+from gateway.spool.trouble import SpoolError, Trouble
+from gateway.uplink.lanes import POLL_S, Lanes
+from gateway.uplink.way import Way
+from gateway.wire.credentials import SecurityContext
+
+log = logging.getLogger("citygate.uplink")
+
+
+class Uplink:
+    """Made inside a running loop; `close` ends it."""
+
+    def __init__(self, gateway: str, spool_path: str | Path, *, limit_mb: float = 64) -> None:
+        """Raises SpoolError."""
+        self._gateway = gateway
+        self._path = Path(spool_path)
+        self._limit_mb = limit_mb
+        self._spool = Spool.open(self._path, role="reader", limit_mb=limit_mb)
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._contexts: dict[str, SecurityContext] = {}
+        self._running: dict[Upstream, tuple[Lanes, asyncio.Task[None]]] = {}
+        self._listener = wake.Listener(self._path, self._heard)
+        self._watch = asyncio.get_running_loop().create_task(self._follow_file())
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def apply(self, upstreams: Sequence[Upstream]) -> list[Trouble]:
+        """Send to these and no others. Returns why some of them cannot be used; the rest run."""
+        await self._end([upstream for upstream in self._running if upstream not in upstreams])
+        faults: list[Trouble] = []
+        for upstream in upstreams:
+            if upstream in self._running:
+                continue
+            try:
+                self._start(upstream)
+            except Trouble as bad:
+                log.error("upstream %s is not served: %s", upstream.name, bad)
+                faults.append(bad)
+        return faults
+
+    async def until(self, *events: asyncio.Event) -> None:
+        """Wait for one of `events`. Raises what a sender died of: a mistake of ours must not stop it silently."""
+        waits = [asyncio.get_running_loop().create_task(event.wait()) for event in events]
+        ends: list[asyncio.Future[Any]] = [*waits, self._broken]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        if self._broken.done():
+            self._broken.result()
+
+    async def close(self) -> None:
+        self._watch.cancel()
+        self._broken.cancel()
+        self._listener.close()
+        await self._end(list(self._running))
+        self._executor.shutdown()
+        self._spool.close()
+        for context in self._contexts.values():
+            context.close()
+
+    def _start(self, upstream: Upstream) -> None:
+        context = None
+        if upstream.insecure:
+            log.warning("upstream %s is insecure: anybody on the way can read and alter it", upstream.name)
+        else:
+            context = self._contexts.get(upstream.credentials)
+            if context is None:
+                context = self._contexts[upstream.credentials] = SecurityContext(upstream.credentials)
+        lanes = Lanes(Way(upstream, self._gateway, context), lambda: self._spool, self._executor)
+        task = asyncio.get_running_loop().create_task(lanes.run(), name=f"upstream {upstream.name}")
+        task.add_done_callback(self._ended)
+        self._running[upstream] = (lanes, task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (bad := task.exception()) and not self._broken.done():
+            self._broken.set_exception(bad)
+
+    async def _end(self, upstreams: Sequence[Upstream]) -> None:
+        tasks = [self._running.pop(upstream)[1] for upstream in upstreams]
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("an upstream ended badly: %r", result)
+        used = {upstream.credentials for upstream in self._running}
+        for folder in [folder for folder in self._contexts if folder not in used]:
+            self._contexts.pop(folder).close()
+
+    def _heard(self, hint: bytes) -> None:
+        for lanes, _ in self._running.values():
+            lanes.hint(hint == wake.ALARM)
+
+    async def _follow_file(self) -> None:
+        """The writer may put a corrupt spool aside and start a new file: read that one then."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            if not self._spool.moved():
+                continue
+            try:
+                fresh = Spool.open(self._path, role="reader", limit_mb=self._limit_mb)
+            except SpoolError:
+                continue
+            old, self._spool = self._spool, fresh
+            await asyncio.get_running_loop().run_in_executor(self._executor, old.close)
+            log.warning("the spool was replaced; reading the new one")
+
+
+async def run(
+    gateway: str, upstreams: Sequence[Upstream], spool_path: str | Path, *, stop: asyncio.Event, limit_mb: float = 64
+) -> None:
+    """Send until `stop`. Raises SpoolError for the spool, Trouble when not one upstream can be used."""
+    uplink = Uplink(gateway, spool_path, limit_mb=limit_mb)
+    try:
+        faults = await uplink.apply(upstreams)
+        if faults and len(faults) == len(upstreams):
+            raise faults[0]
+        await uplink.until(stop)
+    finally:
+        await uplink.close()

@@ -1,0 +1,372 @@
+"""From the spool to a center and back, over real sockets and bad lines."""
+
+import asyncio
+import logging
+import socket
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import aiocoap
+import aiocoap.resource
+import pytest
+from aiocoap.numbers.codes import Code
+
+from gateway.center import main as center_main
+from gateway.site.upstream import Catalog, Upstream
+from gateway.spool.records import Event, Gap, Item, Lane, Phase, Severity, Values, Window, Windows
+from gateway.spool.spool import Spool
+from gateway.spool.trouble import Trouble
+from gateway.uplink import roundtrip, way
+from gateway.uplink.roundtrip import FLOOR_S, RoundTrip
+from gateway.uplink.uplink import Uplink, run
+from gateway.wire.credentials import create
+from gateway.wire.proxy import UdpProxy
+
+CATALOG = Catalog("cab", tuple((f"dev.p{i}", "dev", f"p{i}", "Cel", 0, 0.1) for i in range(8)))
+
+
+def now_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def event(subject: str) -> Event:
+    return Event(
+        "water.burst", Phase.ONSET, Severity.MAJOR, "city", subject, now_ns(), now_ns(), 8.0, "burst",
+        "파손", "WM", "p", "곳", 37.5, 127.0
+    )  # fmt: skip
+
+
+def windows(k: int) -> Windows:
+    end = now_ns()
+    return Windows(
+        tuple(Window(c, end - 10**9, end, 60, 60, 1.0, 2.0 + k, 1.5, 0.1, 1.0, 1.2, end, 1.5, 1.9, 0) for c in range(8))
+    )
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@asynccontextmanager
+async def center(folder: Path, port: int) -> AsyncIterator[None]:
+    stop, ready = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(
+        center_main.serve(
+            f"127.0.0.1:{port}", str(folder / "c.db"), str(folder / "keys"), insecure=False, stop=stop, ready=ready
+        )
+    )
+    await asyncio.wait([serving, waiting := asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        yield
+    finally:
+        stop.set()
+        await serving
+
+
+@asynccontextmanager
+async def sending(folder: Path, *upstreams: Upstream) -> AsyncIterator[Uplink]:
+    uplink = Uplink("cab", folder / "spool.db")
+    try:
+        await uplink.apply(upstreams)
+        yield uplink
+    finally:
+        await uplink.close()
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Any:
+    create("cab", tmp_path / "gw", tmp_path / "keys")
+    spool = Spool.open(tmp_path / "spool.db")
+    spool.put_catalog(CATALOG)
+    spool.set_offset(time.time_ns() - now_ns(), 1000)
+    yield spool
+    spool.close()
+
+
+def put(spool: Spool, *items: Item, to: str = "city") -> None:
+    spool.append([(to, item) for item in items], catalog=CATALOG.id)
+
+
+def secure(folder: Path, port: int, name: str = "city") -> Upstream:
+    return Upstream(name, f"coap://127.0.0.1:{port}", str(folder / "gw"), False, ("",))
+
+
+async def until(true: Callable[[], bool], within_s: float = 10.0) -> float:
+    """Wait for a state, not for a time; returns how long it took."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < within_s, "it did not happen"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - started
+
+
+def rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(folder / "c.db")) as db:
+        return db.execute(sql).fetchall()
+
+
+def whole(folder: Path) -> bool:
+    """Every number from 0 on is there, in every lane."""
+    return not rows(folder, "SELECT 1 FROM message GROUP BY boot, upstream, lane HAVING count(*) <> max(seq) + 1")
+
+
+async def test_everything_arrives_once_and_the_spool_empties(tmp_path: Path, writer: Spool) -> None:
+    port = free_port()
+    put(writer, Values(((0, now_ns(), 1.0, 0),)), event("early"), *(windows(k) for k in range(30)))
+    async with center(tmp_path, port), sending(tmp_path, secure(tmp_path, port)):
+        await until(lambda: not writer.depth())
+        put(writer, event("late"), Gap("stopped", (((0,), 5, 6),)))
+        await until(lambda: not writer.depth())
+    assert whole(tmp_path)
+    assert rows(tmp_path, "SELECT count(*) FROM window") == [(240,)]
+    assert rows(tmp_path, "SELECT subject FROM event ORDER BY message") == [("early",), ("late",)]
+    assert rows(tmp_path, "SELECT * FROM duplicate") == []
+
+
+async def test_a_cut_way_loses_nothing_sends_little_and_recovers_soon(tmp_path: Path, writer: Spool) -> None:
+    port = free_port()
+    proxy = UdpProxy(("127.0.0.1", 0), ("127.0.0.1", port))
+    await proxy.start()
+    async with center(tmp_path, port), sending(tmp_path, secure(tmp_path, proxy.listen[1])) as uplink:
+        put(writer, event("before"))
+        await until(lambda: not writer.depth())
+        proxy.cut = True
+        put(writer, *(windows(k) for k in range(40)), event("during"))
+        paths = [lanes._way for lanes, _ in uplink._running.values()]
+        await until(lambda: not paths[0].open.is_set())
+        before = proxy.bytes_up
+        pinged = proxy.datagrams_up
+        await until(lambda: proxy.datagrams_up >= pinged + 3)
+        assert proxy.bytes_up - before < 3000, "a dead way must not be filled"
+        proxy.cut = False
+        assert await until(lambda: rows(tmp_path, "SELECT 1 FROM event WHERE subject = 'during'") != []) < 2.0
+        await until(lambda: not writer.depth())
+    await proxy.stop()
+    assert whole(tmp_path)
+
+
+@pytest.mark.parametrize(("loss", "duplicate", "reorder"), [(0.2, 0.0, 0.0), (0.0, 0.5, 0.5), (0.1, 0.3, 0.3)])
+async def test_a_bad_line_loses_and_doubles_nothing(
+    tmp_path: Path, writer: Spool, loss: float, duplicate: float, reorder: float
+) -> None:
+    port = free_port()
+    proxy = UdpProxy(("127.0.0.1", 0), ("127.0.0.1", port), seed=3)
+    proxy.loss, proxy.duplicate, proxy.reorder = loss, duplicate, reorder
+    await proxy.start()
+    async with center(tmp_path, port), sending(tmp_path, secure(tmp_path, proxy.listen[1])):
+        for k in range(12):
+            put(writer, windows(k), event(f"z{k}"))
+        await until(lambda: not writer.depth(), 30)
+    await proxy.stop()
+    assert whole(tmp_path)
+    assert rows(tmp_path, "SELECT count(*), count(DISTINCT seq) FROM message WHERE lane = 0") == [(12, 12)]
+    assert rows(tmp_path, "SELECT count(*) FROM window") == [(96,)]
+
+
+async def test_a_restarted_center_gets_the_rest(tmp_path: Path, writer: Spool) -> None:
+    port = free_port()
+    async with sending(tmp_path, secure(tmp_path, port)):
+        for round_ in range(3):
+            async with center(tmp_path, port):
+                put(writer, event(f"r{round_}"), windows(round_))
+                await until(lambda: not writer.depth())
+    assert whole(tmp_path)
+    assert rows(tmp_path, "SELECT count(*) FROM event") == [(3,)]
+
+
+async def test_a_restarted_uplink_goes_on(tmp_path: Path, writer: Spool) -> None:
+    port = free_port()
+    async with center(tmp_path, port):
+        for round_ in range(3):
+            put(writer, *(windows(k) for k in range(5)), event(f"r{round_}"))
+            async with sending(tmp_path, secure(tmp_path, port)):
+                await until(lambda: not writer.depth())
+    assert whole(tmp_path)
+
+
+async def test_a_dead_upstream_holds_up_nobody(tmp_path: Path, writer: Spool) -> None:
+    port = free_port()
+    dead = Upstream("dead", f"coap://127.0.0.1:{free_port()}", "", True, ("",))
+    put(writer, event("x"), to="dead")
+    async with center(tmp_path, port), sending(tmp_path, dead, secure(tmp_path, port)):
+        put(writer, event("x"), windows(0))
+        await until(lambda: {name for name, _ in writer.depth()} == {"dead"})
+    assert writer.depth()["dead", Lane.ALARM][0] == 1
+
+
+class Scripted(aiocoap.resource.Resource):  # type: ignore[misc]
+    """Answers what it is told, then 2.04."""
+
+    def __init__(self, answers: list[aiocoap.Message]) -> None:
+        super().__init__()
+        self.answers = answers
+        self.asked: list[bytes] = []
+
+    async def render_post(self, request: Any) -> Any:
+        self.asked.append(request.payload)
+        return self.answers.pop(0) if self.answers else aiocoap.Message(code=Code.CHANGED)
+
+
+@asynccontextmanager
+async def scripted(port: int, *answers: aiocoap.Message) -> AsyncIterator[Scripted]:
+    resource = Scripted(list(answers))
+    site = aiocoap.resource.Site()
+    for kind in "wvegh":
+        site.add_resource([kind], resource)
+    context = await aiocoap.Context.create_server_context(site, bind=("127.0.0.1", port), transports=["udp6"])
+    try:
+        yield resource
+    finally:
+        await context.shutdown()
+
+
+def plain(port: int) -> Upstream:
+    return Upstream("city", f"coap://127.0.0.1:{port}", "", True, ("",))
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (lambda: aiocoap.Message(code=Code.SERVICE_UNAVAILABLE, max_age=0), "CG-4104"),
+        (lambda: aiocoap.Message(code=Code.INTERNAL_SERVER_ERROR, payload=b"\xff\xfe"), "CG-4104"),
+        (lambda: aiocoap.Message(code=Code.UNAUTHORIZED), "CG-4102"),
+        (lambda: aiocoap.Message(code=Code.CONTENT, payload=b"hello"), "CG-4105"),
+        (lambda: aiocoap.Message(code=Code.BAD_REQUEST, payload=b"no"), "CG-4103"),
+    ],
+)
+async def test_any_other_answer_keeps_the_record_and_is_logged_once(
+    tmp_path: Path, writer: Spool, caplog: pytest.LogCaptureFixture, answer: Callable[[], aiocoap.Message], code: str
+) -> None:
+    caplog.set_level(logging.INFO, "citygate.uplink")
+    port = free_port()
+    put(writer, event("x"))
+    async with scripted(port, answer(), answer()) as city, sending(tmp_path, plain(port)):
+        await until(lambda: not writer.depth())
+    assert len(city.asked) == 3
+    assert len([r for r in caplog.records if r.getMessage().startswith(code)]) == 1
+    assert [r for r in caplog.records if "stores again" in r.getMessage()]
+
+
+async def test_a_record_refused_again_and_again_is_set_aside_and_declared(tmp_path: Path, writer: Spool) -> None:
+    port = free_port()
+
+    def refuse() -> aiocoap.Message:
+        return aiocoap.Message(code=Code.REQUEST_ENTITY_TOO_LARGE)
+
+    put(writer, windows(0))
+    async with scripted(port, refuse(), refuse(), refuse()) as city, sending(tmp_path, plain(port)):
+        await until(lambda: len(city.asked) == 4 and not writer.depth())
+    assert b"refused" in city.asked[3]
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+        assert [seq for (seq,) in db.execute("SELECT seq FROM refused")] == [0]
+
+
+async def test_garbage_on_the_wire_is_no_acknowledgement(
+    tmp_path: Path, writer: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(way, "ANSWER_S", 0.1)
+    monkeypatch.setattr(roundtrip, "FIRST_S", 0.1)
+    loop = asyncio.get_running_loop()
+    replies: list[bytes] = []
+
+    class Garbage(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            mid = data[2:4]
+            for reply in (
+                b"\x60\x44" + mid,
+                b"\x60\x44\x00\x00",
+                b"\xff" * 9,
+                b"\x68\x44" + mid + b"\x01" * 8 + b"\xff",
+                b"",
+            ):
+                self.transport.sendto(reply, addr)
+            replies.append(data)
+
+    transport, _ = await loop.create_datagram_endpoint(Garbage, local_addr=("127.0.0.1", 0))
+    put(writer, event("x"))
+    async with sending(tmp_path, secure(tmp_path, transport.get_extra_info("sockname")[1])):
+        await until(lambda: len(replies) >= 3)
+    transport.close()
+    assert writer.depth()["city", Lane.ALARM][0] == 1
+
+
+async def test_a_wrong_key_is_named_and_nothing_is_lost(
+    tmp_path: Path, writer: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    create("cab", tmp_path / "wrong", tmp_path / "other-keys")
+    put(writer, event("x"))
+    async with center(tmp_path, port):
+        async with sending(
+            tmp_path, Upstream("city", f"coap://127.0.0.1:{port}", str(tmp_path / "wrong"), False, ("",))
+        ):
+            await until(lambda: "CG-4102" in caplog.text)
+        assert writer.depth()
+        async with sending(tmp_path, secure(tmp_path, port)):
+            await until(lambda: not writer.depth())
+
+
+async def test_missing_credentials_are_refused_with_a_code(tmp_path: Path, writer: Spool) -> None:
+    bad = Upstream("city", "coap://127.0.0.1:1", str(tmp_path / "none"), False, ("",))
+    with pytest.raises(Trouble, match="CG-4001"):
+        await run("cab", [bad], tmp_path / "spool.db", stop=asyncio.Event())
+    bad = Upstream("city", "https://example.org", "", True, ("",))
+    with pytest.raises(Trouble, match="CG-4006"):
+        await run("cab", [bad], tmp_path / "spool.db", stop=asyncio.Event())
+
+
+async def test_another_list_of_upstreams_is_taken_over_while_running(tmp_path: Path, writer: Spool) -> None:
+    first, second = free_port(), free_port()
+    async with scripted(first) as one, scripted(second) as two, sending(tmp_path, plain(first)) as uplink:
+        put(writer, event("a"))
+        await until(lambda: not writer.depth())
+        task = uplink._running[plain(first)][1]
+        await uplink.apply([plain(first)])
+        assert uplink._running[plain(first)][1] is task, "unchanged goes on undisturbed"
+        await uplink.apply([plain(second)])
+        put(writer, event("b"))
+        await until(lambda: not writer.depth())
+    assert (len(one.asked), len(two.asked)) == (1, 1)
+
+
+async def test_a_replaced_spool_is_followed(tmp_path: Path, writer: Spool) -> None:
+    port = free_port()
+    async with scripted(port) as city, sending(tmp_path, plain(port)):
+        put(writer, event("a"))
+        await until(lambda: not writer.depth())
+        with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+            db.execute("DROP TABLE counter")
+        put(writer, event("b"))
+        assert writer.quarantined
+        await until(lambda: not writer.depth())
+    assert len(city.asked) == 2
+
+
+def test_the_time_out_follows_the_way() -> None:
+    trip = RoundTrip()
+    for _ in range(20):
+        trip.answered(0.02)
+    assert trip.timeout_s == FLOOR_S
+    for _ in range(30):
+        trip.answered(0.3)
+    assert 0.3 < trip.timeout_s < 1.5
+    for _ in range(50):
+        trip.answered(9.0)
+    assert trip.timeout_s == 5.0
+
+
+def test_backing_off_is_bounded_and_scattered() -> None:
+    waits = [way.backoff_s(n) for n in range(40)]
+    assert 0.1 < waits[0] <= 0.2
+    assert max(waits) <= 15.0
+    assert len(set(waits)) > 30
