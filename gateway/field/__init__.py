@@ -1,0 +1,1 @@
+"""The field half: owns the buses, judges every reading, fills the spool. It never opens a way to the internet."""

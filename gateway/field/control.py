@@ -1,0 +1,58 @@
+"""The control socket: what runs, asked from outside. JSON lines over a unix socket that only the service's group reads.
+
+Request `{"get": "live"}` or `{"get": "health"}`; one line of JSON back. Nothing can be changed through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+LONGEST_REQUEST = 4096
+WAIT_S = 5.0
+
+
+async def serve(path: Path, answers: Mapping[str, Callable[[], Any]]) -> asyncio.Server:
+    """Listen at `path` (replaced if a dead process left it behind)."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await asyncio.wait_for(reader.readline(), WAIT_S):
+                writer.write(json.dumps(_answer(line, answers)).encode() + b"\n")
+                await asyncio.wait_for(writer.drain(), WAIT_S)
+        except (OSError, ValueError, TimeoutError):
+            pass  # a client that went away, talks nonsense or reads nothing
+        finally:
+            writer.close()
+
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    server = await asyncio.start_unix_server(handle, path, limit=LONGEST_REQUEST)
+    os.chmod(path, 0o660)
+    return server
+
+
+def _answer(line: bytes, answers: Mapping[str, Callable[[], Any]]) -> Any:
+    try:
+        what = json.loads(line)["get"]
+    except (ValueError, KeyError, TypeError):
+        return {"error": 'expected a line such as {"get": "health"}'}
+    if not isinstance(what, str) or what not in answers:
+        return {"error": f"unknown request {what!r}", "known": sorted(answers)}
+    return answers[what]()
+
+
+def ask(path: Path, what: str, ask_within_s: float = WAIT_S) -> Any:
+    """One request from a tool, blocking. Raises OSError where no field half listens."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(ask_within_s)
+        client.connect(str(path))
+        client.sendall(json.dumps({"get": what}).encode() + b"\n")
+        return json.loads(client.makefile("rb").readline())

@@ -1,0 +1,218 @@
+"""Batches in, spool records out: first values at once, then every reading through the judge.
+
+The engine lives on the event loop and never waits: kernels load in a thread while batches queue here, commits happen
+in the writer's thread. `tick` must be called about once a second.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gateway.field.clock import boottime_ns
+from gateway.field.coverage import RestartGap
+from gateway.field.routes import Routes
+from gateway.field.silence import Silence
+from gateway.field.writer import SpoolWriter
+from gateway.site.plan import Kind, Plan
+from gateway.spool.records import Draft, Event, Gap, Item, Phase, Window
+from protocols.api import Batch, Quality
+
+if TYPE_CHECKING:
+    from gateway.field.judge import Judge, Verdict
+
+log = logging.getLogger("citygate.field")
+
+DRAFT_NS = 5_000_000_000  # open windows are noted in the spool this often: what a kill can take
+DRAFT_NS_A_CHANNEL = 10_000_000  # ... or less often on a large gateway: about 5 kB a second at most
+QUEUED_ROWS = 500_000  # readings that may wait for the kernels; beyond, the oldest are a declared gap
+
+
+class Engine:
+    def __init__(
+        self, plan: Plan, writer: SpoolWriter, restart: RestartGap, standing: Sequence[Event], started_ns: int
+    ) -> None:
+        channels = len(plan.channels)
+        self._plan = plan
+        self._writer = writer
+        self._routes = Routes(plan)
+        self._restart = restart
+        self._silence = Silence(plan, started_ns)
+        self._silence.restore(standing)
+        self._judge: Judge | None = None
+        self._queue: list[Batch] = []
+        self._queued = 0
+        self._overrun: dict[int, tuple[int, int]] = {}
+        self._closed: list[Window] = []
+        self._draft_due_ns = 0
+        self._device_of = np.full(channels, -1, np.int64)
+        for number, device in enumerate(plan.devices):
+            self._device_of[list(device.channels)] = number
+        self._fresh = np.array([c.kind is not Kind.WAVEFORM and not c.derived for c in plan.channels], bool)
+        self._firsts: list[int] = []
+        self._awaiting = int(self._fresh.sum())
+        self._values_sent = False
+        self.last_value = np.full(channels, np.nan)
+        self.last_ns = np.zeros(channels, np.int64)
+        self.last_quality = np.full(channels, int(Quality.NOT_POLLED), np.uint8)
+        self.readings = np.zeros(channels, np.int64)
+        self.standing: dict[str, Event] = {event.key: event for event in standing}
+        self.events = 0
+
+    # -- from the scheduler ---------------------------------------------------------------------------------------
+
+    def take(self, batch: Batch) -> None:
+        """One batch of readings or failures."""
+        if not len(batch.channel):
+            return
+        good = batch.quality < Quality.SENTINEL
+        self.last_value[batch.channel] = batch.value
+        self.last_ns[batch.channel] = batch.time_ns
+        self.last_quality[batch.channel] = batch.quality
+        heard = batch.channel if good.all() else batch.channel[good]
+        if len(heard):
+            np.add.at(self.readings, heard, 1)
+            self._heard(batch, good)
+        if self._judge is None:
+            self._hold(batch)
+        else:
+            self._file(self._judge.push(batch))
+
+    def _heard(self, batch: Batch, good: np.typing.NDArray[np.bool_]) -> None:
+        channels = batch.channel[good]
+        if self._awaiting:
+            new = self._fresh[channels]
+            if new.any():
+                self._first_readings(batch, good, new)
+        time_ns = int(batch.time_ns[-1])
+        for device in set(self._device_of[channels].tolist()):
+            events = self._silence.heard(device, time_ns)
+            if events:
+                self._emit(events)
+
+    def _first_readings(
+        self, batch: Batch, good: np.typing.NDArray[np.bool_], new: np.typing.NDArray[np.bool_]
+    ) -> None:
+        for channel, time_ns in zip(batch.channel[good][new].tolist(), batch.time_ns[good][new].tolist(), strict=True):
+            if self._fresh[channel]:
+                self._fresh[channel] = False
+                self._awaiting -= 1
+                known = self._restart.first(channel, time_ns)
+                if not known or not self._values_sent:
+                    self._firsts.append(channel)
+        if not self._values_sent:
+            self._values_sent = True
+            self._send_firsts()
+
+    def _send_firsts(self) -> None:
+        """The first values go out without waiting for a window: the center sees a started gateway at once."""
+        rows = [(c, int(self.last_ns[c]), float(self.last_value[c]), int(self.last_quality[c])) for c in self._firsts]
+        self._firsts = []
+        self._writer.submit(self._routes.values(rows))
+
+    def _hold(self, batch: Batch) -> None:
+        self._queue.append(batch)
+        self._queued += len(batch.channel)
+        while self._queued > QUEUED_ROWS:
+            lost = self._queue.pop(0)
+            self._queued -= len(lost.channel)
+            for channel, time_ns in zip(lost.channel.tolist(), lost.time_ns.tolist(), strict=True):
+                low, _ = self._overrun.get(channel, (time_ns - 1, 0))
+                self._overrun[channel] = (low, time_ns + 1)
+
+    # -- kernels and services -------------------------------------------------------------------------------------
+
+    def begin_judging(self, judge: Judge) -> None:
+        """The kernels are there: what queued goes through first."""
+        self._judge = judge
+        queue, self._queue, self._queued = self._queue, [], 0
+        for batch in queue:
+            self._file(judge.push(batch))
+        if self._overrun:
+            entries = tuple(((channel,), low, high) for channel, (low, high) in self._overrun.items())
+            self._overrun = {}
+            log.error("readings arrived faster than the kernels loaded: %d channels have a gap", len(entries))
+            self._writer.submit(self._routes.everyone(Gap("overrun", entries)))
+
+    def _file(self, verdict: Verdict) -> None:
+        self._closed += verdict.windows
+        for channel, time_ns, value in verdict.derived:
+            self.last_value[channel], self.last_ns[channel] = value, time_ns
+            self.last_quality[channel] = int(Quality.GOOD)
+            self._restart.first(channel, time_ns)
+        if verdict.events:
+            self._emit(verdict.events)
+
+    def _emit(self, events: Sequence[Event]) -> None:
+        items: list[tuple[str, Item]] = []
+        news: list[Event] = []
+        for event in events:
+            if event.phase is Phase.CLEAR:
+                self.standing.pop(event.key, None)
+            elif event.key in self.standing:
+                continue  # it stood before a restart and stands still
+            else:
+                self.standing[event.key] = event
+            self.events += 1
+            log.info("%s %s %s", event.code, event.phase.name.lower(), event.subject)
+            items += self._routes.event(event)
+            news.append(event)
+        self._writer.submit(items, events=news)
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def next_deadline_ns(self) -> int | None:
+        return self._silence.next_deadline_ns()
+
+    def overdue(self, now_ns: int, link_is_down: Callable[[str], bool]) -> None:
+        """Devices whose deadline has passed."""
+        events = self._silence.overdue(now_ns, link_is_down)
+        if events:
+            self._emit(events)
+
+    def tick(self, now_ns: int) -> None:
+        """Close due windows of silent channels, commit closed ones together, send late first values and gaps."""
+        if self._judge is not None:
+            self._closed += self._judge.close_due(now_ns)
+        if self._firsts and self._values_sent:
+            self._send_firsts()
+        self._flush(now_ns)
+
+    def _flush(self, now_ns: int, *, closing: bool = False) -> None:
+        gaps, coverage = self._restart.take()
+        items: list[tuple[str, Item]] = [item for gap in gaps for item in self._routes.everyone(gap)]
+        rows, self._closed = sorted(self._closed, key=lambda row: (row.end_ns, row.channel)), []
+        items += self._routes.windows(rows)
+        for row in rows:
+            if row.n:
+                coverage[self._plan.channels[row.channel].name] = row.last_ns
+        draft = None
+        if closing:
+            draft = Draft()
+        elif self._judge is not None and (rows or now_ns >= self._draft_due_ns):
+            draft = self._draft(self._judge.open_windows(now_ns))
+            self._draft_due_ns = now_ns + max(DRAFT_NS, len(draft.coverage) * DRAFT_NS_A_CHANNEL)
+        self._writer.submit(items, coverage=coverage, draft=draft)
+
+    def _draft(self, rows: Sequence[Window]) -> Draft:
+        """What a kill would otherwise take: the open windows as they are now."""
+        rows = [row for row in rows if row.n]
+        coverage = {self._plan.channels[row.channel].name: row.last_ns for row in rows}
+        return Draft(tuple(self._routes.windows(rows)), coverage)
+
+    def close(self) -> None:
+        """A clean stop: every open window is closed and committed as it is."""
+        now_ns = boottime_ns()
+        if self._firsts:
+            self._send_firsts()
+        if self._judge is not None:
+            self._closed += self._judge.close_all(now_ns)
+        self._restart.give_up(now_ns)
+        self._flush(now_ns, closing=True)
+
+    @property
+    def silent(self) -> list[str]:
+        return sorted(self._silence.silent())

@@ -1,0 +1,185 @@
+"""The judging half of the engine: kernels and services over a compiled plan. Imported after polling has begun,
+because numba takes longer to load than the first readings take to arrive.
+
+In: batches. Out: closed windows and events. It knows no clock, no file and no device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastpath.chain
+from gateway.services import air, streetlight, traffic, water
+from gateway.services.rules import Change, Condition, Service, event
+from gateway.site.plan import Kind, Plan
+from gateway.spool.records import Event, Phase, Window
+from protocols.api import Batch
+
+EVIDENCE_SAMPLES = 12  # what an alarm carries of its channel's recent past
+
+
+def warm() -> float:
+    """Compile or load every kernel; seconds it took."""
+    return fastpath.chain.warm()
+
+
+@dataclass(slots=True)
+class Verdict:
+    windows: list[Window] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    derived: list[tuple[int, int, float]] = field(default_factory=list)  # (channel, time_ns, value) services computed
+
+
+class Judge:
+    """Every reading of the site, in order, through the chain and the services."""
+
+    def __init__(self, plan: Plan, start_ns: int, utc_offset_ns: int, standing: Sequence[Event]) -> None:
+        self._plan = plan
+        self._services: list[Service] = [
+            water.instruments(plan),
+            water.Bursts(plan),
+            streetlight.Lamps(plan),
+            air.ordinance(plan),
+        ]
+        self._stations = traffic.stations(plan)
+        self._place = {index: device.place for device in plan.devices for index in device.channels}
+        self._waveform = np.array([c.kind is Kind.WAVEFORM for c in plan.channels], bool)
+        self._has_waveforms = bool(self._waveform.any())
+        self._owners, conditions = _by_channel(self._services)
+        self._chain = fastpath.chain.Chain(_channel_params(plan), conditions, start_ns=start_ns, align_ns=utc_offset_ns)
+        self._restore(standing)
+
+    def _restore(self, standing: Sequence[Event]) -> None:
+        rows = {owner: row for row, owner in enumerate(self._owners)}
+        for old in standing:
+            for number, service in enumerate(self._services):
+                for condition in service.restore(old):
+                    self._chain.restore_condition(rows[number, condition], True, old.onset_ns)
+            for station in self._stations:
+                station.restore(old)
+
+    def push(self, batch: Batch) -> Verdict:
+        verdict = Verdict()
+        if self._has_waveforms:
+            wave = self._waveform[batch.channel]
+            if wave.any():
+                self._waves(Batch(*(np.ascontiguousarray(column[wave]) for column in batch)), verdict)
+                batch = Batch(*(np.ascontiguousarray(column[~wave]) for column in batch))
+        if len(batch.channel):
+            self._readings(batch, verdict)
+        return verdict
+
+    def _waves(self, batch: Batch, verdict: Verdict) -> None:
+        for station in self._stations:
+            derived, events = station.push(batch)
+            verdict.events += events
+            if derived:
+                verdict.derived += derived
+                self._readings(traffic.as_batch(derived), verdict)
+
+    def _readings(self, batch: Batch, verdict: Verdict) -> None:
+        pushed = self._chain.push(*batch)
+        if len(pushed.windows.channel):
+            verdict.windows += _windows(pushed.windows)
+        if len(pushed.changes.condition):
+            verdict.events += self._changes(pushed.changes)
+        if len(pushed.alerts.channel):
+            verdict.events += self._anomalies(pushed.alerts)
+
+    def _changes(self, changes: Any) -> list[Event]:
+        events: list[Event] = []
+        for row, time_ns, met, since_ns, value in zip(*(column.tolist() for column in changes), strict=True):
+            service, condition = self._owners[row]
+            change = Change(condition, bool(met), time_ns, since_ns, value)
+            events += self._services[service].changed(change)
+        return [self._with_evidence(event) for event in events]
+
+    def _anomalies(self, alerts: Any) -> list[Event]:
+        events: list[Event] = []
+        for channel, time_ns, onset, score, value, expected in zip(
+            *(column.tolist() for column in alerts), strict=True
+        ):
+            events.append(
+                event(
+                    "anomaly.level",
+                    Phase.ONSET if onset else Phase.CLEAR,
+                    self._plan.channels[channel].name,
+                    self._place[channel],
+                    time_ns=time_ns,
+                    onset_ns=time_ns,
+                    score=score,
+                    numbers={"value": value, "expected": expected},
+                    channels=(channel,),
+                )
+            )
+        return [self._with_evidence(event) for event in events]
+
+    def _with_evidence(self, event: Event) -> Event:
+        """Fill in the raw samples of the channels that an event asked for."""
+        if event.phase is Phase.CLEAR:
+            return replace(event, evidence=())
+        filled = []
+        for channel, _ in event.evidence:
+            times, values = self._chain.evidence(channel, EVIDENCE_SAMPLES)
+            filled.append((channel, tuple(zip(times.tolist(), values.tolist(), strict=True))))
+        return replace(event, evidence=tuple(filled))
+
+    def close_due(self, now_ns: int) -> list[Window]:
+        return _windows(self._chain.close_due(now_ns))
+
+    def open_windows(self, now_ns: int) -> list[Window]:
+        """What `close_all` would give now; nothing is closed."""
+        return _windows(self._chain.open_windows(now_ns))
+
+    def close_all(self, now_ns: int) -> list[Window]:
+        return _windows(self._chain.close_all(now_ns))
+
+
+def _windows(rows: Any) -> list[Window]:
+    return [Window(*row) for row in zip(*(column.tolist() for column in rows), strict=True)]
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _by_channel(
+    services: Sequence[Service],
+) -> tuple[list[tuple[int, int]], fastpath.chain.ConditionParams]:
+    """All conditions sorted by channel, with (service, its condition) for each row."""
+    rows: list[tuple[Condition, tuple[int, int]]] = [
+        (condition, (s, c)) for s, service in enumerate(services) for c, condition in enumerate(service.conditions)
+    ]
+    rows.sort(key=lambda row: row[0].channel)
+    conditions = [condition for condition, _ in rows]
+    columns = fastpath.chain.ConditionParams(
+        channel=np.array([c.channel for c in conditions], np.int32),
+        op=np.array([c.test for c in conditions], np.uint8),
+        threshold=np.array([c.threshold for c in conditions], np.float64),
+        clear=np.array([c.clear for c in conditions], np.float64),
+        hold_ns=np.array([_ns(c.hold_s) for c in conditions], np.int64),
+        clear_hold_ns=np.array([_ns(c.clear_hold_s) for c in conditions], np.int64),
+    )
+    return [owner for _, owner in rows], columns
+
+
+def _channel_params(plan: Plan) -> fastpath.chain.ChannelParams:
+    def floats(name: str) -> NDArray[np.float64]:
+        return np.array([getattr(c, name) for c in plan.channels], np.float64)
+
+    return fastpath.chain.ChannelParams(
+        kind=np.array([c.kind for c in plan.channels], np.uint8),
+        filter=np.array([c.filter for c in plan.channels], np.uint8),
+        detector=np.array([c.detector for c in plan.channels], np.uint8),
+        low=floats("low"),
+        high=floats("high"),
+        step=floats("step"),
+        rollover=floats("rollover"),
+        window_ns=np.array([_ns(c.window_s) for c in plan.channels], np.int64),
+        period_ns=np.array([_ns(c.period_s) for c in plan.channels], np.int64),
+    )

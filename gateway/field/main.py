@@ -1,0 +1,255 @@
+"""`citygate field SITE.toml`: the whole field half as one process.
+
+Order at the start: open the spool, poll, send first values; only then load the kernels. SIGHUP reads the site again
+and keeps the old one if anything is wrong with it; SIGTERM and Ctrl-C finish the readings in flight, close the
+windows and commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway.field import control
+from gateway.field.clock import boottime_ns, utc_offset
+from gateway.field.coverage import RestartGap
+from gateway.field.engine import Engine
+from gateway.field.notify import notify
+from gateway.field.scheduler import LinkRunner
+from gateway.field.writer import SpoolWriter
+from gateway.site.compile import load_plan
+from gateway.site.faults import Faults
+from gateway.site.plan import Kind, Plan
+from gateway.spool.spool import Spool
+from gateway.spool.trouble import SpoolError
+
+log = logging.getLogger("citygate.field")
+
+TICK_S = 1.0
+
+
+class Field:
+    """One compiled plan, running."""
+
+    def __init__(self, plan: Plan) -> None:
+        state = Path(plan.state_dir)
+        state.mkdir(parents=True, exist_ok=True)
+        self._plan = plan
+        self._started_ns = boottime_ns()
+        self._offset_ns, self._uncertainty_ns = utc_offset()
+        self.spool = Spool.open(state / "spool.db", role="writer", limit_mb=plan.spool_limit_mb)
+        self.spool.set_offset(self._offset_ns, self._uncertainty_ns)
+        covered_boot, covered = self.spool.coverage()
+        standing = self.spool.standing()
+        self._standing = standing
+        self.writer = SpoolWriter(
+            self.spool,
+            self.spool.put_catalog(plan.catalog),
+            covered if covered_boot == self.spool.boot else {},
+        )
+        restart = RestartGap(
+            plan.channels,
+            covered,
+            boot=self.spool.boot,
+            covered_boot=covered_boot,
+            clean=self.spool.was_clean,
+            started_ns=self._started_ns,
+            listens=_listening(plan),
+        )
+        self.engine = Engine(plan, self.writer, restart, standing, self._started_ns)
+        self.links = {link.link.name: LinkRunner(link, self.engine.take) for link in plan.links}
+        self._socket = state / "field.sock"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; what is in flight then is finished and committed."""
+        server = await control.serve(self._socket, {"live": self.live, "health": self.health})
+        async with asyncio.TaskGroup() as group:
+            for runner in self.links.values():
+                group.create_task(runner.run(stop), name=f"link {runner.name}")
+            group.create_task(self._tick(stop), name="tick")
+            group.create_task(self._watch_silence(stop), name="silence")
+            group.create_task(self._load_judge(), name="kernels")
+        self.engine.close()
+        server.close()
+        self._socket.unlink(missing_ok=True)
+        committed = await asyncio.to_thread(self.writer.close)
+        if committed:
+            self.spool.mark_clean()
+        else:
+            log.error("%d submissions could not be committed and are lost", self.writer.held)
+        self.spool.close()
+
+    async def _load_judge(self) -> None:
+        """Numba is imported after the first readings are on their way, in a thread."""
+        await asyncio.sleep(TICK_S / 4)
+        self.engine.begin_judging(await asyncio.to_thread(self._make_judge))
+        log.info("every reading is judged: kernels loaded")
+
+    def _make_judge(self) -> Any:
+        from gateway.field.judge import Judge, warm
+
+        warm()
+        return Judge(self._plan, self._started_ns, self._offset_ns, self._standing)
+
+    async def _tick(self, stop: asyncio.Event) -> None:
+        ready = False
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await stop.wait()
+            self.engine.tick(boottime_ns())
+            offset_ns, uncertainty_ns = utc_offset()
+            if abs(offset_ns - self._offset_ns) > max(1_000_000, uncertainty_ns // 4):
+                self._offset_ns = offset_ns
+                self.spool.set_offset(offset_ns, uncertainty_ns)
+            if not ready:
+                ready = True
+                notify("READY=1\nSTATUS=polling")
+        notify("STOPPING=1")
+
+    async def _watch_silence(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            deadline_ns = self.engine.next_deadline_ns()
+            wait_s = TICK_S if deadline_ns is None else (deadline_ns - boottime_ns()) / 1e9
+            if wait_s <= 0:
+                self.engine.overdue(boottime_ns(), lambda link: not self.links[link].up)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(wait_s, TICK_S)):
+                    await stop.wait()
+
+    # -- what the control socket tells ----------------------------------------------------------------------------
+
+    def live(self) -> dict[str, Any]:
+        """Latest value of every channel and the alarms that stand."""
+        engine, now_ns = self.engine, boottime_ns()
+        return {
+            "gateway": self._plan.gateway,
+            "boottime_ns": now_ns,
+            "channels": [
+                {
+                    "name": channel.name,
+                    "unit": channel.unit,
+                    "label": {"en": channel.label_en, "ko": channel.label_ko},
+                    "unproven": channel.unproven,
+                    "value": None if math.isnan(value) else value,
+                    "quality": quality,
+                    "age_s": round((now_ns - last_ns) / 1e9, 3) if last_ns else None,
+                    "readings": readings,
+                }
+                for channel, value, quality, last_ns, readings in zip(
+                    self._plan.channels,
+                    engine.last_value.tolist(),
+                    engine.last_quality.tolist(),
+                    engine.last_ns.tolist(),
+                    engine.readings.tolist(),
+                    strict=True,
+                )
+            ],
+            "alarms": [
+                {
+                    "code": e.code,
+                    "subject": e.subject,
+                    "since_ns": e.onset_ns,
+                    "en": e.text_en,
+                    "ko": e.text_ko,
+                }
+                for e in engine.standing.values()
+            ],
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Links, devices, spool."""
+        return {
+            "gateway": self._plan.gateway,
+            "uptime_s": round((boottime_ns() - self._started_ns) / 1e9, 1),
+            "clock": {"uncertainty_s": utc_offset()[1] / 1e9},
+            "readings": int(self.engine.readings.sum()),
+            "events": self.engine.events,
+            "links": {
+                name: {
+                    "up": runner.up,
+                    "fault": None if runner.fault is None else f"{runner.fault} [{runner.fault.code}]",
+                    "polls": runner.polls,
+                    "overruns": runner.overruns,
+                    "reconnects": runner.reconnects,
+                    "quarantined": runner.quarantined,
+                    "counters": dict(runner.reader.counters) if runner.reader is not None else {},
+                }
+                for name, runner in self.links.items()
+            },
+            "silent": self.engine.silent,
+            "spool": {
+                "depth": {f"{u}/{lane.name.lower()}": d[0] for (u, lane), d in self.spool.depth().items()},
+                "commits": self.writer.commits,
+                "refused": self.writer.refused,
+                "held": self.writer.held,
+                "fault": None if self.writer.fault is None else str(self.writer.fault),
+            },
+            "insecure": [u.name for u in self._plan.upstreams if u.insecure],
+        }
+
+
+def _listening(plan: Plan) -> set[int]:
+    """Channels of devices that speak by themselves."""
+    channels = {index for device in plan.devices if device.listens for index in device.channels}
+    return {i for i in channels if plan.channels[i].kind is not Kind.WAVEFORM and not plan.channels[i].derived}
+
+
+def run(site: str) -> int:
+    """The process: exit code 0 after a clean stop, 1 for a broken site, 2 for a spool that cannot be opened."""
+    try:
+        plan = load_plan(site)
+    except Faults as faults:
+        print(faults.text(), file=sys.stderr)
+        return 1
+    try:
+        asyncio.run(_serve(site, plan))
+    except SpoolError as refused:
+        print(refused, file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(site: str, plan: Plan) -> None:
+    loop = asyncio.get_running_loop()
+    over, changed = asyncio.Event(), asyncio.Event()
+    fresh: list[Plan] = [plan]
+
+    def reload() -> None:
+        notify("RELOADING=1")
+        try:
+            fresh.append(load_plan(site))
+        except Faults as faults:
+            log.error("%s is not used, the old configuration keeps running:\n%s", site, faults.text())
+            notify("READY=1\nSTATUS=polling; last reload refused")
+            return
+        log.info("configuration read again: %s", site)
+        changed.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    while not over.is_set():
+        changed.clear()
+        field, stop = Field(fresh[-1]), asyncio.Event()
+        watcher = asyncio.create_task(_first_of((over, changed), stop))
+        await field.run(stop)
+        watcher.cancel()
+
+
+async def _first_of(events: Sequence[asyncio.Event], stop: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+    finally:
+        for wait in waits:
+            wait.cancel()
