@@ -1,0 +1,1 @@
+"""Speed and memory, shown rather than tested: `python -m benchmarks NAME [--json] [--full]` from the root."""

@@ -1,0 +1,32 @@
+"""Runs one benchmark, or all of them; the last line is one JSON object with `--json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib import import_module
+
+BENCHMARKS = {"spine": "first acknowledgement, loss, alarm latency, memory and bytes of the whole way"}
+
+
+def main() -> int:
+    listed = "\n".join(f"  {name:10} {words}" for name, words in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"benchmarks:\n{listed}\n\nexample: python -m benchmarks spine --json",
+    )
+    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--full", action="store_true", help="every count that the figures are stated for")
+    args = parser.parse_args()
+    for name in BENCHMARKS if args.name == "all" else [args.name]:
+        figures = import_module(f"benchmarks.{name}").run(full=args.full)
+        if args.json:
+            print(json.dumps(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

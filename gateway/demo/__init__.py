@@ -1,0 +1,1 @@
+"""`citygate demo`: a city block behind real wires, its incidents, and an honest account of what arrived."""

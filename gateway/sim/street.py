@@ -1,0 +1,83 @@
+"""All devices of a compiled plan, simulated: one task a serial line, one server a TCP address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+from gateway.sim import modbus, serial
+from gateway.sim.line import PtyLine
+from gateway.sim.serial import StuckLoop
+from gateway.sim.world import Sent, World
+from gateway.site.plan import LinkPlan, Plan
+from protocols.api import Point
+
+
+class Street:
+    """Plays `plan` until closed. `lines` are the pseudo terminals of its serial links, by link name."""
+
+    def __init__(self, plan: Plan, lines: Mapping[str, PtyLine], world: World, sent: Sent, now: modbus.Now) -> None:
+        self._plan, self._lines, self._world, self._sent, self._now = plan, lines, world, sent, now
+        self._tasks: list[asyncio.Task[None]] = []
+        self._servers: list[asyncio.Server] = []
+        self._open = AsyncExitStack()
+        self._stand_ins: dict[str, tuple[World, Sent]] = {}
+        self.stuck = StuckLoop()
+
+    def replace(self, link: str, world: World, sent: Sent) -> None:
+        """Give the devices of `link` a world and a ledger of their own (a replayed recording)."""
+        self._stand_ins[link] = (world, sent)
+
+    async def start(self) -> None:
+        for link in self._plan.links:
+            if link.link.url.startswith("tcp://"):
+                port = urlsplit(link.link.url).port
+                assert port is not None
+                world, sent = self._stand_ins.get(link.link.name, (self._world, self._sent))
+                units = modbus.Units(link, world, sent, self._now)
+                self._servers.append(await modbus.serve_tcp(port, units))
+            else:
+                await self._open.enter_async_context(self._lines[link.link.name])
+                task = asyncio.create_task(self._serial(link), name=f"simulated {link.link.name}")
+                self._tasks.append(task)
+
+    async def _serial(self, link: LinkPlan) -> None:
+        line = self._lines[link.link.name]
+        if link.driver == "modbus":
+            units = modbus.Units(link, self._world, self._sent, self._now)
+            await modbus.serve_rtu(line, units)
+        else:
+            await self._device(line, link.points)
+
+    async def _device(self, line: PtyLine, points: tuple[Point, ...]) -> None:
+        options = points[0].device.options
+        common = (self._world, self._sent, self._now)
+        if options.frame == "lines":
+            spacing_m = self._plan.device(points[0].device.name).options.get("spacing_m", 4.5)
+            await serial.stream_loops(line, points, spacing_m, *common, self.stuck)
+        elif options.mode == "stream":
+            await serial.stream_frames(line, points, *common)
+        else:
+            await serial.answer_frames(line, points, *common)
+
+    def hush(self) -> None:
+        """Devices that speak by themselves stop; those that answer go on answering."""
+        for task, link in zip(self._tasks, self._serial_links(), strict=True):
+            if link.driver != "modbus":
+                task.cancel()
+
+    def _serial_links(self) -> list[LinkPlan]:
+        return [link for link in self._plan.links if not link.link.url.startswith("tcp://")]
+
+    async def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for task in self._tasks:
+            task.cancel()
+        failed = await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._open.aclose()
+        for outcome in failed:
+            if isinstance(outcome, Exception):
+                raise outcome

@@ -1,0 +1,49 @@
+"""`citygate plan SITE.toml`: the requests of every link, and how much of a shared line's time they take."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from typing import Any
+
+from gateway.site.compile import load_plan
+from gateway.site.faults import Faults
+from gateway.site.plan import LinkPlan
+
+
+def run(site: str, *, json: bool) -> int:
+    try:
+        plan = load_plan(site)
+    except Faults as faults:
+        print(faults.text(), file=sys.stderr)
+        return 1
+    links = [_link(link) for link in plan.links]
+    if json:
+        print(jsonlib.dumps({"gateway": plan.gateway, "channels": len(plan.channels), "links": links}))
+        return 0
+    for link in links:
+        busy = f", line busy {link['utilisation']:.0%}" if link["utilisation"] else ""
+        print(f"{link['name']}  {link['url']}  {link['driver']}{busy}")
+        for op in link["operations"]:
+            took = f", {op['wire_ms']:.1f} ms on the line" if op["wire_ms"] else ""
+            print(f"  every {op['period_s']:g} s  {op['device']}: {op['what']}, {op['points']} points{took}")
+    return 0
+
+
+def _link(plan: LinkPlan) -> dict[str, Any]:
+    return {
+        "name": plan.link.name,
+        "url": plan.link.url,
+        "driver": plan.driver,
+        "utilisation": sum(op.wire_s(plan.link) / op.period_s for op in plan.ops),
+        "operations": [
+            {
+                "device": op.device.name,
+                "period_s": op.period_s,
+                "what": op.describe(),
+                "points": len(op.channels),
+                "wire_ms": op.wire_s(plan.link) * 1e3,
+            }
+            for op in plan.ops
+        ],
+    }

@@ -1,0 +1,64 @@
+"""`citygate status SITE.toml`: asks the running field half over its control socket and prints what it knows."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from gateway.field.control import ask
+from gateway.site.faults import Faults
+from gateway.site.site import load_site
+
+
+def run(site: str, *, json: bool) -> int:
+    try:
+        state = Path(load_site(site).state_dir)
+    except Faults as faults:
+        print(faults.text(), file=sys.stderr)
+        return 1
+    try:
+        live, health = (ask(state / "field.sock", what) for what in ("live", "health"))
+    except OSError as gone:
+        print(
+            f"no field half answers at {state / 'field.sock'} ({gone.strerror or gone})\n"
+            "  is it running? start it: citygate field SITE.toml, or: systemctl start citygate-field [CG-5001]",
+            file=sys.stderr,
+        )
+        return 2
+    if json:
+        print(jsonlib.dumps({"live": live, "health": health}))
+    else:
+        _print(live, health)
+    return 0
+
+
+def _print(live: dict[str, Any], health: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    links = Table("link", "state", "polls", "overruns", "quarantined", title=f"{health['gateway']}: links")
+    for name, link in health["links"].items():
+        state = "up" if link["up"] else f"down: {link['fault'] or 'not open yet'}"
+        links.add_row(name, state, str(link["polls"]), str(link["overruns"]), ", ".join(link["quarantined"]))
+    console.print(links)
+    values = Table("channel", "value", "unit", "quality", "age s", title="channels")
+    for channel in live["channels"]:
+        value = "-" if channel["value"] is None else f"{channel['value']:.6g}"
+        name = channel["name"] + (" (unproven)" if channel["unproven"] else "")
+        age = "-" if channel["age_s"] is None else f"{channel['age_s']:.1f}"
+        values.add_row(name, value, channel["unit"], _quality(channel["quality"]), age)
+    console.print(values)
+    for alarm in live["alarms"]:
+        console.print(f"[bold red]{alarm['code']}[/] {alarm['ko']} / {alarm['en']}")
+
+
+def _quality(code: int) -> str:
+    from protocols.api import Quality
+
+    try:
+        return Quality(code).name.lower().replace("_", " ")
+    except ValueError:
+        return str(code)
