@@ -6,6 +6,7 @@ its channel or inside a declared gap; `lost` is what is left, `duplicates` what 
 
 from __future__ import annotations
 
+import bisect
 import logging
 import sqlite3
 import time
@@ -139,7 +140,7 @@ def settle(
         cpu_s={role: round(child.usage.cpu_s, 2) for role, child in children.items()},
         rss_mb={role: round(child.usage.rss_mb, 1) for role, child in children.items()},
         alarms=[a for a in alarms if not a["replay"]],
-        replay=_replayed(alarms, *replay) if replay else None,
+        replay=_replayed(alarms, *replay, began_ns) if replay else None,
     )
 
 
@@ -223,11 +224,13 @@ def _percentiles(values: Sequence[float | None]) -> dict[str, float | None]:
     return {name: known[min(len(known) - 1, int(share * len(known)))] for name, share in (("p50", 0.5), ("p99", 0.99))}
 
 
-def _replayed(alarms: Sequence[Mapping[str, Any]], sent: Sent, series: Series) -> dict[str, Any]:
-    """Alarms on the recording, each with the recording's own time stamp."""
-    rows = sent.values.get("replay.row", ())
-    return {
-        "rows": int(max(rows, default=-1)) + 1,
-        "of": len(series.values),
-        "alarms": [{key: a[key] for key in ("code", "subject", "at_s", "text_en")} for a in alarms if a["replay"]],
-    }
+def _replayed(alarms: Sequence[Mapping[str, Any]], sent: Sent, series: Series, began_ns: int) -> dict[str, Any]:
+    """Alarms on the recording, each with the recording's own row and time stamp."""
+    times, rows = sent.times.get("replay.row", ()), sent.values.get("replay.row", ())
+    found = []
+    for alarm in alarms:
+        if alarm["replay"]:
+            row = int(rows[max(0, bisect.bisect(times, began_ns + round(alarm["at_s"] * 1e9)) - 1)])
+            told = {key: alarm[key] for key in ("code", "subject", "at_s", "text_en", "text_ko")}
+            found.append({**told, "row": row, "timestamp": series.stamps[row]})
+    return {"rows": int(max(rows, default=-1)) + 1, "of": len(series.values), "alarms": found}

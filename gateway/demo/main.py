@@ -55,15 +55,15 @@ def run(seconds: float, *, json: bool, replay: str | None, keep: str | None) -> 
         )
         return 2
     screen = Screen(quiet=json)
-    with _folder(keep) as folder:
-        try:
+    try:
+        with _folder(keep) as folder:
             account = asyncio.run(_play(folder, seconds, series, screen))
-        except DemoError as bad:
-            print(bad, file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print("interrupted: everything that was started has been ended", file=sys.stderr)
-            return 130
+    except DemoError as bad:
+        print(bad, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: everything that was started has been ended", file=sys.stderr)
+        return 130
     screen.account(account)
     if json:
         print(jsonlib.dumps(asdict(account)))
@@ -76,7 +76,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
         path = Path(keep).resolve()
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise SystemExit(f"{keep} is not empty: name a new folder for --keep")
+            raise DemoError(f"{keep} is not empty: name a new folder for --keep [CG-5004]")
         yield path
     else:
         with tempfile.TemporaryDirectory(prefix="citygate-demo-") as name:

@@ -139,7 +139,7 @@ class Screen:
             replay = account.replay
             self._console.print(f"replayed {replay['rows']} of {replay['of']} rows: {len(replay['alarms'])} alarms")
             for alarm in replay["alarms"]:
-                self._console.print(f"  {alarm['at_s']:7.2f} s  {alarm['text_en']}")
+                self._console.print(f"  {alarm['timestamp']}  {alarm['text_ko']} / {alarm['text_en']}")
         self._console.print("[green]clean[/]" if account.clean else "[bold red]NOT clean[/]")
         if not self._console.is_terminal:
             sys.stdout.flush()
