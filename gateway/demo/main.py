@@ -61,7 +61,7 @@ def run(seconds: float, *, json: bool, replay: str | None, keep: str | None) -> 
     except DemoError as bad:
         print(bad, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print("interrupted: everything that was started has been ended", file=sys.stderr)
         return 130
     screen.account(account)
@@ -97,6 +97,10 @@ def _warm(screen: Screen) -> float:
 
 
 async def _play(folder: Path, seconds: float, series: Series | None, screen: Screen) -> Account:
+    me = asyncio.current_task()
+    assert me is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal or a kill cleans up as Ctrl-C does
+        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
     warm_s = await asyncio.to_thread(_warm, screen)
     screen.say(f"warm_s {warm_s:.1f}")
     async with AsyncExitStack() as stack:
@@ -204,7 +208,11 @@ class Stage:
         """The play: cut, kill, and a look every quarter of a second."""
         long_enough = self.play_s >= script.CUT_S[1] + 4
         kill_due = self.play_s >= script.KILL_S + 6
-        screen_state = self.screen.open(self.folder / "state" / "field.sock", intake, self.began_ns, self.play_s)
+        incidents = [(s.incident.name, s.incident.start_s, s.incident.end_s) for s in self.scenes]
+        if long_enough:
+            incidents.append(("the way to the center is cut", *script.CUT_S))
+        socket = self.folder / "state" / "field.sock"
+        screen_state = self.screen.open(socket, intake, self.began_ns, self.play_s, incidents)
         with screen_state:
             while (at_s := self.now()[1]) < self.play_s:
                 cut = long_enough and script.CUT_S[0] <= at_s < script.CUT_S[1]

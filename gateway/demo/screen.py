@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from gateway.field.control import ask
 
 BARS = "▁▂▃▄▅▆▇█"
 HISTORY = 24
-SHOWN = ("meter.voltage", "meter.power", "flow.flow", "pressure.pressure", "rope.leak", "air.pm25", "dali.lamp0_level",
-         "loops.volume1", "loops.occupancy2", "loops.speed", "replay.value")  # fmt: skip
+SHOWN = (
+    "meter.voltage", "meter.power", "flow.flow", "pressure.pressure", "rope.leak", "air.pm25", "dali.lamp0_failure",
+    "loops.volume1", "loops.occupancy2", "loops.speed", "replay.value",
+)  # fmt: skip
 
 
 def sparkline(values: deque[float]) -> str:
@@ -46,6 +49,8 @@ class Screen:
         self._seen = 0
         self._began_ns = 0
         self._play_s = 0.0
+        self._incidents: Sequence[tuple[str, float, float]] = ()
+        self._utc_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def say(self, words: str) -> None:
         self._console.print(words)
@@ -58,8 +63,16 @@ class Screen:
             self._console.print(line, style="yellow")
 
     @contextmanager
-    def open(self, socket: Path, intake: Intake, began_ns: int, play_s: float) -> Iterator[None]:
+    def open(
+        self,
+        socket: Path,
+        intake: Intake,
+        began_ns: int,
+        play_s: float,
+        incidents: Sequence[tuple[str, float, float]],
+    ) -> Iterator[None]:
         self._socket, self._intake, self._began_ns, self._play_s = socket, intake, began_ns, play_s
+        self._incidents = incidents
         if not self._console.is_terminal:
             yield
             return
@@ -86,11 +99,13 @@ class Screen:
     def _picture(self, at_s: float, bytes_up: int, live: Any, health: Any, alarms: list[dict[str, Any]]) -> Group:
         depth = sum(health["spool"]["depth"].values()) if health else "?"
         readings = health["readings"] if health else "?"
+        playing = ", ".join(name for name, start, end in self._incidents if start <= at_s < end) or "nothing"
         head = Text(
             f" citygate demo  {at_s:5.1f} / {self._play_s:.0f} s   readings {readings}   "
             f"spool depth {depth}   bytes up {bytes_up}",
             style="reverse",
         )
+        now = Text(f" now playing: {playing}", style="bold yellow")
         values = Table("channel", "", "value", "unit", "quality", expand=True)
         for channel in live["channels"] if live else ():
             if channel["name"] in SHOWN:
@@ -101,12 +116,16 @@ class Screen:
                 values.add_row(channel["name"], sparkline(history), f"{value:.5g}", channel["unit"], state)
         if live is None:
             values.add_row("the field half does not answer", "", "", "", "")
-        table = Table("", "alarm at the center", "s", expand=True)
-        for alarm in alarms[-9:]:
+        table = Table("", "alarm at the center", "at s", "took", expand=True)
+        for alarm in alarms[-8:]:
             sign = "[bold red]●[/]" if alarm["phase"] == 0 else "[green]○[/]"
-            took = (alarm["committed_boottime_ns"] or 0) - self._began_ns
-            table.add_row(sign, f"{alarm['text_ko']}\n[dim]{alarm['text_en']}[/]", f"{took / 1e9:.1f}")
-        return Group(head, values, table, Text("\n".join(self._notes), style="yellow"))
+            committed_ns = alarm["committed_boottime_ns"] or self._began_ns
+            # from the reading that satisfied the rule, as the gateway received it, to the center's commit
+            took_ms = (committed_ns - alarm["time_ns"] + self._utc_offset_ns) / 1e6
+            at_s = (committed_ns - self._began_ns) / 1e9
+            words = f"{alarm['text_ko']}\n[dim]{alarm['text_en']}[/]"
+            table.add_row(sign, words, f"{at_s:.1f}", f"{took_ms:.0f} ms")
+        return Group(head, now, values, table, Text("\n".join(self._notes), style="yellow"))
 
     def account(self, account: Account) -> None:
         """The page at the end."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,3 +56,33 @@ def test_what_cannot_be_played_is_refused_at_once(tmp_path: Path) -> None:
     done, _ = demo("--keep", str(tmp_path / "full"))
     assert done.returncode == 2
     assert "not empty" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_play_ends_what_it_started_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "gateway.cli", "demo", "--seconds", "60"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as play:
+        started = _wait_for(lambda: _children(play.pid) if len(_children(play.pid)) == 3 else [])
+        play.send_signal(number)
+        play.wait(20)
+    assert play.returncode == 130
+    assert started
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert list(tmp_path.iterdir()) == []
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _wait_for(look: Callable[[], list[int]]) -> list[int]:
+    for _ in range(1200):
+        if found := look():
+            return found
+        threading.Event().wait(0.05)
+    return []
