@@ -50,7 +50,8 @@ def run(seconds: float, *, json: bool, replay: str | None, keep: str | None) -> 
         return 2
     if seconds < SHORTEST_S:
         print(
-            f"--seconds {seconds:g} is too short for anything to happen: at least {SHORTEST_S:g}",
+            f"--seconds {seconds:g} is too short for anything to happen: at least {SHORTEST_S:g} / "
+            f"재생 시간이 너무 짧습니다: {SHORTEST_S:g}초 이상 [CG-5007]",
             file=sys.stderr,
         )
         return 2
@@ -76,7 +77,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
         path = Path(keep).resolve()
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise DemoError(f"{keep} is not empty: name a new folder for --keep [CG-5004]")
+            raise DemoError(f"{keep} is not empty: name a new folder for --keep / 빈 폴더를 지정하십시오 [CG-5004]")
         yield path
     else:
         with tempfile.TemporaryDirectory(prefix="citygate-demo-") as name:

@@ -88,7 +88,8 @@ class Screen:
         if self._live is None:
             for alarm in alarms[self._seen :]:
                 phase = ("onset", "update", "clear")[alarm["phase"]]
-                self._console.print(f"{at_s:5.1f} s  {phase:5} {alarm['text_ko']} / {alarm['text_en']}")
+                words = f"{at_s:5.1f} s  {phase:5} {alarm['text_ko']}\n               {alarm['text_en']}"
+                self._console.print(words, soft_wrap=True)
             self._seen = len(alarms)
             return
         live = health = None
@@ -133,8 +134,8 @@ class Screen:
         rows: list[tuple[str, str]] = [
             ("readings the devices sent", f"{account.readings}"),
             ("  in windows at the center", f"{account.received}"),
-            ("  inside declared gaps", f"{account.declared_gap}"),
-            ("  lost / doubled", f"{account.lost} / {account.duplicates}"),
+            ("  in gaps the gateway declared (the kill)", f"{account.declared_gap}"),
+            ("  lost without a word / doubled", f"{account.lost} / {account.duplicates}"),
             ("summaries", f"{account.summaries}"),
             ("alarms expected / raised / missed / false",
              f"{account.alarms_expected} / {account.alarms_raised} / {account.alarms_missed} / {account.alarms_false}"),
@@ -150,10 +151,13 @@ class Screen:
             table.add_row(name, value)
         self._console.print(table)
         for alarm in account.alarms:
-            took = "not raised" if not alarm["raised"] else f"{alarm['latency_ms']} ms"
             name = alarm["incident"] or "FALSE ALARM"
-            late = " (cut or kill)" if alarm["interrupted"] else ""
-            self._console.print(f"  {name:26} {alarm['code']:26} {took}{late}")
+            took = "not raised" if not alarm["raised"] else ""
+            if alarm["latency_ms"] is not None:
+                took = f"{alarm['latency_ms']:.1f} ms"
+            why = "  (the way was cut or the field half killed: it waited)" if alarm["interrupted"] else ""
+            words = f"  {alarm['text_en']}" if alarm["incident"] is None else ""
+            self._console.print(f"  {name:26} {alarm['code']:26} {took}{why}{words}", soft_wrap=True)
         if account.replay is not None:
             replay = account.replay
             self._console.print(f"replayed {replay['rows']} of {replay['of']} rows: {len(replay['alarms'])} alarms")
