@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +93,8 @@ class PlanError(ValueError):
 class Link:
     """Where a link leads: a `url` and what the line needs.
 
-    `tcp://host:port` (Modbus TCP), `rtu+tcp://host:port`, `serial:/dev/...` (a serial port).
+    `tcp://host:port` (Modbus TCP), `rtu+tcp://host:port`, `serial:/dev/...` (a serial port); `ascii:/dev/...` and
+    `ascii+tcp://host:port` for Modbus ASCII. `connections` of one client at a time, where the far end is TCP.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Link:
     stop_bits: int = 1
     data_bits: int = 8
     rs485: bool = False
+    connections: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class Device:
 @dataclass(frozen=True, slots=True)
 class Point:
     """One value of a device, compiled: engine channel, driver's own `spec` (an instance of the driver's `point`
-    dataclass), and the linear scale: value = raw * scale + offset, in the profile's unit."""
+    dataclass), and the linear scale: value = raw * scale + offset, in the profile's unit. `writable`: the smallest and
+    the largest value that may be written, None where the profile declares none."""
 
     channel: int
     name: str
@@ -127,6 +130,7 @@ class Point:
     period_s: float
     scale: float = 1.0
     offset: float = 0.0
+    writable: tuple[float, float] | None = None
 
 
 class PlannedOp(Protocol):
@@ -163,6 +167,44 @@ class Reader(Protocol[Op_contra]):
         channel, NaN with a quality where it failed, within about `timeout_s` a device that does not answer.
         Listening drivers: return what has arrived for these ops as soon as anything has, or an empty batch after
         `timeout_s`. Raises LinkDown; nothing else."""
+        ...
+
+
+class Written(NamedTuple):
+    """Outcome of a write. GOOD: the device took it and reads back `value`. SUSPECT: it took it, but reads back
+    another `value`. OUT_OF_RANGE: not sent, beyond what the profile allows. REFUSED: not declared writable, or the
+    device's exception. NO_REPLY, BAD_REPLY, LINK_DOWN: nobody knows whether it took effect. `detail` in words."""
+
+    quality: Quality
+    value: float
+    time_ns: int
+    detail: str = ""
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A reader that can also write. Part of the same link: calls never overlap reads."""
+
+    async def write(self, point: Point, value: float, timeout_s: float) -> Written:
+        """Check `value` against `point.writable`, write it once, read it back. Raises LinkDown; nothing else."""
+        ...
+
+
+@runtime_checkable
+class Identifier(Protocol):
+    """A reader that can ask devices who they are."""
+
+    async def identify(self, device: Device, timeout_s: float) -> Mapping[str, str]:
+        """What `device` says of itself (vendor, product, revision ...), if anything. Raises LinkDown."""
+        ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A reader that learns its devices' ways."""
+
+    def learned(self) -> Mapping[str, Mapping[str, Any]]:
+        """device -> facts that JSON can carry: `timeout_ms`, `answer_ms`, `holes` ..."""
         ...
 
 

@@ -121,8 +121,11 @@ class Stream(Protocol):
         ...
 
 
+PORTS = ("serial", "ascii")  # schemes of what is opened as a serial port
+
+
 def scheme(link: Link) -> str:
-    """`tcp`, `rtu+tcp` or `serial`."""
+    """`tcp`, `rtu+tcp`, `ascii+tcp`, `serial` or `ascii` (a serial port too)."""
     return link.url.partition(":")[0]
 
 
@@ -134,7 +137,7 @@ def char_s(link: Link) -> float:
 @asynccontextmanager
 async def open_stream(link: Link) -> AsyncIterator[Stream]:
     """The link's stream, open and with no old input. Raises LinkDown."""
-    if scheme(link) == "serial":
+    if scheme(link) in PORTS:
         port = _open_serial(link)
         stream = _Descriptor(link.url, port.fileno(), port.close, is_tty=True)
     else:

@@ -1,8 +1,9 @@
 """One task a link: it owns time, retry and quarantine, so that no device can hurt another.
 
-Polls are on an absolute schedule: an overrun is skipped and counted, never piled up. A device that does not answer is
-asked again after growing pauses (quarantine, per device); a link that is down is opened again with jittered back-off.
-Everything that fails comes out as rows with a quality code.
+Polls are on an absolute schedule with spread phases: an overrun is skipped and counted, never piled up. Writes go
+through the same task, ahead of the polls. A device that does not answer is asked again after growing pauses
+(quarantine, per device); a link that is down is opened again with jittered back-off. Everything that fails comes out as
+rows with a quality code.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import asyncio
 import contextlib
 import heapq
 import logging
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.field.clock import boottime_ns
 from gateway.site.plan import LinkPlan
 from protocols import registry
-from protocols.api import Batch, LinkDown, Quality, Reader
+from protocols.api import Batch, Identifier, Learner, LinkDown, Point, Quality, Reader, Writer, Written
 
 log = logging.getLogger("citygate.link")
 
 RECONNECT_FIRST_S, RECONNECT_LAST_S = 0.2, 15.0
+REPLUG_LAST_S = 5.0  # a serial port that was unplugged is looked for more often: looking costs nothing
 QUARANTINE_AFTER = 3  # failures in a row
 QUARANTINE_FIRST_S, QUARANTINE_LAST_S = 1.0, 30.0
 LISTEN_S = 0.5  # how long a listener waits before it looks whether it should stop
@@ -50,10 +54,17 @@ class _Health:
         return True
 
 
+class _Write(NamedTuple):
+    point: Point
+    value: float
+    done: asyncio.Future[Written]
+
+
 class LinkRunner:
     """Runs one link until `stop` is set: opens it, polls or listens, opens it again when it went down."""
 
-    def __init__(self, plan: LinkPlan, sink: Callable[[Batch], None]) -> None:
+    def __init__(self, plan: LinkPlan, sink: Callable[[Batch], None], phase: float = 0.0) -> None:
+        """`phase`, 0 to 1: where in its periods this link polls, so that not all links do it at once."""
         self._plan = plan
         self._sink = sink
         self._driver = registry.driver(plan.driver)
@@ -61,6 +72,14 @@ class LinkRunner:
         self._health = {op.device.name: _Health() for op in plan.ops}
         self._channels = [channel for op in plan.ops for channel in op.channels]
         self._shared_line = any(op.wire_s(plan.link) > 0 for op in plan.ops)
+        self._phases = list(_phases(plan.ops, phase, self._shared_line))
+        self._is_well = True  # no device has failed lately
+        self._writes: deque[_Write] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._unidentified = {op.device.name: op.device for op in plan.ops}
+        self._started_ns: int | None = None
+        self._busy_ns = 0
+        self.identity: dict[str, Mapping[str, str]] = {}  # what devices said of themselves
         self.up = False
         self.fault: LinkDown | None = None
         self.overruns = 0  # polls skipped because the line was still busy
@@ -76,8 +95,50 @@ class LinkRunner:
     def quarantined(self) -> list[str]:
         return sorted(name for name, health in self._health.items() if health.not_before_ns)
 
+    @property
+    def planned(self) -> float:
+        """The part of a shared line's time that the schedule needs."""
+        return float(sum(op.wire_s(self._plan.link) / op.period_s for op in self._ops if op.period_s > 0))
+
+    @property
+    def used(self) -> float:
+        """The part of the time that requests really took."""
+        if self._started_ns is None:
+            return 0.0
+        return self._busy_ns / max(1, boottime_ns() - self._started_ns)
+
+    def learned(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the driver has learned of its devices, by name."""
+        return self.reader.learned() if isinstance(self.reader, Learner) else {}
+
+    async def write(self, channel: int, value: float) -> Written:
+        """Write `value` to the point of `channel`, ahead of all polls. What went wrong is in the outcome."""
+        point = next((point for point in self._plan.points if point.channel == channel), None)
+        if point is None:
+            return _unwritten(Quality.REFUSED, "no point of this link")
+        if not self.up:
+            return _unwritten(Quality.LINK_DOWN, str(self.fault or "the link is not open"))
+        if not isinstance(self.reader, Writer):
+            return _unwritten(Quality.REFUSED, f"{self._plan.driver} devices are only read")
+        done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self._writes.append(_Write(point, value, done))
+        self._wake()
+        return await done
+
     async def run(self, stop: asyncio.Event) -> None:
+        self._started_ns = boottime_ns()
+        watch = asyncio.ensure_future(stop.wait())
+        watch.add_done_callback(lambda _: self._wake())
+        try:
+            await self._run(stop)
+        finally:
+            watch.cancel()
+            self.up = False
+            self._refuse_writes("the link was closed")
+
+    async def _run(self, stop: asyncio.Event) -> None:
         pause_s = RECONNECT_FIRST_S
+        last_s = REPLUG_LAST_S if self._plan.link.url.startswith(("serial:", "ascii:")) else RECONNECT_LAST_S
         listening = bool(self._ops) and all(self._driver.listens(op.device) for op in self._ops)
         while not stop.is_set():
             try:
@@ -88,8 +149,7 @@ class LinkRunner:
             except LinkDown as down:
                 self._went_down(down)
                 await _sleep(pause_s * random.uniform(0.8, 1.2), stop)
-                pause_s = min(RECONNECT_LAST_S, pause_s * 2)
-        self.up = False
+                pause_s = min(last_s, pause_s * 2)
 
     def _came_up(self) -> None:
         if self.fault is not None:
@@ -102,36 +162,51 @@ class LinkRunner:
             hint = f"; {down.hint}" if down.hint else ""
             log.error("link %s is down: %s%s [%s]", self.name, down, hint, down.code)
         self.up, self.fault = False, down
+        self._refuse_writes(str(down))
         self._sink(Batch.failed(self._channels, boottime_ns(), Quality.LINK_DOWN))
 
     async def _listen(self, reader: Reader[Any], stop: asyncio.Event) -> None:
+        dropped = reader.counters.get("dropped", 0)
         while not stop.is_set():
             batch = await reader.read(self._ops, LISTEN_S)
             self.polls += 1
+            if reader.counters.get("dropped", 0) > dropped:
+                dropped = reader.counters["dropped"]
+                self._sink(Batch.failed(self._channels, boottime_ns(), Quality.NOT_POLLED))
             if len(batch.channel):
                 self._sink(batch)
 
     async def _poll(self, reader: Reader[Any], stop: asyncio.Event) -> None:
         begun_ns = boottime_ns()
         due = [(begun_ns, number) for number in range(len(self._ops))]
+        ahead = dict(enumerate(self._phases))  # after the first poll, which is at once, everything falls into step
         while not stop.is_set():
             now_ns = boottime_ns()
+            if self._writes:
+                assert isinstance(reader, Writer), "`write` has seen to that"
+                await self._carry_out(reader, self._writes.popleft())
+                continue
             wait_ns = due[0][0] - now_ns
             if wait_ns > 0:
-                await _sleep(wait_ns / 1e9, stop)
+                if not self._unidentified or not await self._identify(reader):
+                    await self._rest(wait_ns / 1e9)
                 continue
             turn: list[Any] = []
             # a shared line takes one request at a time: the first answer is judged before the next is asked for
             while due and due[0][0] <= now_ns and not (self._shared_line and turn):
                 at_ns, number = due[0]
                 op = self._ops[number]
-                heapq.heapreplace(due, (self._next_due(at_ns, op.period_s, now_ns), number))
+                next_ns = (
+                    self._next_due(at_ns, op.period_s, now_ns) if number not in ahead else at_ns + ahead.pop(number)
+                )
+                heapq.heapreplace(due, (next_ns, number))
                 if self._health[op.device.name].not_before_ns > now_ns:
                     self._sink(Batch.failed(op.channels, now_ns, Quality.NOT_POLLED))
                 else:
                     turn.append(op)
             if turn:
                 batch = await reader.read(turn, self._plan.timeout_s)
+                self._busy_ns += boottime_ns() - now_ns
                 self.polls += len(turn)
                 self._judge_devices(turn, batch)
                 self._sink(batch)
@@ -147,16 +222,81 @@ class LinkRunner:
 
     def _judge_devices(self, ops: Sequence[Any], batch: Batch) -> None:
         """Quarantine, device by device: answered means any row came with less than `no reply`."""
-        silent = set(batch.channel[batch.quality == Quality.NO_REPLY].tolist())
-        now_ns = boottime_ns()
+        unanswered = batch.quality == Quality.NO_REPLY
+        if self._is_well and not unanswered.any():
+            return
+        silent = set(batch.channel[unanswered].tolist())
+        answered = {op.device.name: False for op in ops}
         for op in ops:
-            health = self._health[op.device.name]
-            if not silent.issuperset(op.channels):
+            answered[op.device.name] |= not silent.issuperset(op.channels)
+        now_ns = boottime_ns()
+        for name, is_alive in answered.items():
+            health = self._health[name]
+            if is_alive:
                 if health.not_before_ns:
-                    log.warning("device %s on %s answers again", op.device.name, self.name)
+                    log.warning("device %s on %s answers again", name, self.name)
                 health.answered()
             elif health.missed(now_ns) and health.failures == QUARANTINE_AFTER:
-                log.warning("device %s on %s does not answer: asked less often", op.device.name, self.name)
+                log.warning("device %s on %s does not answer: asked less often", name, self.name)
+        self._is_well = not any(health.failures for health in self._health.values())
+
+    async def _carry_out(self, reader: Writer, write: _Write) -> None:
+        """A person asks: quarantine does not count."""
+        begun_ns = boottime_ns()
+        outcome = _unwritten(Quality.LINK_DOWN, "interrupted: nobody knows whether it took effect")
+        try:
+            outcome = await reader.write(write.point, write.value, self._plan.timeout_s)
+        finally:
+            self._busy_ns += boottime_ns() - begun_ns
+            if not write.done.done():
+                write.done.set_result(outcome)
+
+    def _refuse_writes(self, why: str) -> None:
+        while self._writes:
+            done = self._writes.popleft().done
+            if not done.done():
+                done.set_result(_unwritten(Quality.LINK_DOWN, why))
+
+    async def _identify(self, reader: Reader[Any]) -> bool:
+        """Ask one device that has answered who it is, while nothing else is to do. False where nobody is left."""
+        name = next((name for name in self._unidentified if not self._health[name].failures), "")
+        if not name or not isinstance(reader, Identifier):
+            return False
+        if found := await reader.identify(self._unidentified.pop(name), self._plan.timeout_s):
+            self.identity[name] = found
+            log.info("device %s on %s: %s", name, self.name, ", ".join(f"{k} {v}" for k, v in found.items()))
+        return True
+
+    async def _rest(self, seconds: float) -> None:
+        """Up to `seconds`, less when there is something to write or to stop for."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _phases(ops: Sequence[Any], phase: float, shared_line: bool) -> Iterator[int]:
+    """ns from the first poll of each operation to its second: half a period to one and a half. On a shared line
+    operations of one period come one after the other instead of all at once."""
+    of_period = Counter(op.period_s for op in ops)
+    before: Counter[float] = Counter()
+    for op in ops:
+        share = before[op.period_s] / of_period[op.period_s] if shared_line else 0.0
+        before[op.period_s] += 1
+        at = (phase + share) % 1.0
+        yield round((at if at >= 0.5 else at + 1.0) * op.period_s * 1e9)
+
+
+def _unwritten(quality: Quality, why: str) -> Written:
+    return Written(quality, math.nan, boottime_ns(), why)
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:

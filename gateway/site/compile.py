@@ -14,7 +14,7 @@ from pathlib import Path as FilePath
 from gateway.site.cross import cross_faults, schedule_faults
 from gateway.site.document import Document
 from gateway.site.effective import Profiles, group_of, line_of, on_link, points_of, silent_s
-from gateway.site.faults import Fault, Faults, failures, guess
+from gateway.site.faults import Both, Fault, Faults, failures, guess
 from gateway.site.library import Library
 from gateway.site.plan import Channel, LinkPlan, Place, Plan, SiteDevice
 from gateway.site.profile import DeviceProfile, Drivers, ProfilePoint, driver_points, read_profile
@@ -97,9 +97,16 @@ def _profiles(site: Site, drivers: Drivers) -> tuple[dict[str, DeviceProfile], l
     for at, table in doc.tables("devices"):
         name = str(table.get("profile"))
         if name in missing:
-            folders = ", ".join(map(str, library.folders))
+            folders = Both(*(", ".join(_shown(folder, word) for folder in library.folders) for word in _ABSENT))
             doc.add("CG-1040", (*at, "profile"), value=name, guess=missing[name], folders=folders)
     return profiles, [*faults, *doc.faults]
+
+
+_ABSENT = Both(" (no such folder)", " (폴더 없음)")
+
+
+def _shown(folder: FilePath, absent: str) -> str:
+    return f"{folder}{'' if folder.is_dir() else absent}"
 
 
 def _plan_faults(site: Site, profiles: Profiles) -> list[Fault]:
@@ -157,6 +164,7 @@ def _channel(index: int, site: Site, device: DeviceTable, profile: DeviceProfile
         derived=point.derived,
         source=point.source,
         group=group_of(device, point.name),
+        words=point.words,
     )
 
 

@@ -14,7 +14,7 @@ from gateway.site.faults import Fault, guess, listed
 from gateway.site.lines import Path
 from gateway.site.plan import LinkPlan
 from gateway.site.profile import DeviceProfile
-from gateway.site.site import DOC, DeviceTable, LinkTable, Site, port_of
+from gateway.site.site import DOC, PORTS, DeviceTable, LinkTable, Site, port_of
 from protocols.api import Driver, Link, PlannedOp
 
 
@@ -55,7 +55,7 @@ def _check_units(doc: Document, site: Site, profiles: Profiles) -> None:
     """One device an address; a device that speaks by itself has its serial line alone."""
     for link in site.links:
         devices = [device for device in site.devices if device.link == link.name]
-        alone = [device for device in devices if link.scheme == "serial" and _listens(device, profiles)]
+        alone = [device for device in devices if link.scheme in PORTS and _listens(device, profiles)]
         for device in alone:
             other = next((one for one in devices if one is not device), None)
             if other and (other not in alone or devices.index(device) > devices.index(other)):
@@ -127,7 +127,7 @@ def _check_link(doc: Document, link: LinkTable, devices: Sequence[tuple[DeviceTa
         if words:
             doc.add("CG-1058", (*_path(doc, "devices", device.name), "unit"), words=words)
     for key in LINE_KEYS:
-        said = votes(devices, key) if link.scheme == "serial" and getattr(link, key) is None else {}
+        said = votes(devices, key) if link.scheme in PORTS and getattr(link, key) is None else {}
         if len(said) > 1:
             words = ", ".join(f"{value} ({', '.join(names)})" for value, names in said.items())
             doc.add("CG-1045", path, key=key, votes=words)

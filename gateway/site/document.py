@@ -5,10 +5,13 @@ Knows files, keys and lines; what the keys mean is known by profile.py and site.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import tomli
@@ -62,14 +65,14 @@ class Document:
         value = _get(self.data, path)
         if value is None or isinstance(value, dict):
             return value or {}
-        self.add("CG-1005", path, **_type_facts("dict_type", value))
+        self.add("CG-1005", path, **_type_facts("dict_type", value) | {"example": _table_example(path)})
         return {}
 
     def tables(self, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """The tables of the array `key` with their paths."""
         value = self.data.get(key, [])
         if not isinstance(value, list):
-            self.add("CG-1005", (key,), **_type_facts("tables", value))
+            self.add("CG-1005", (key,), **_type_facts("tables", value) | {"example": f"[[{key}]]"})
             return
         for index in range(len(value)):
             yield (key, index), self.table((key, index))
@@ -79,13 +82,17 @@ class Document:
         of the same table that belong to somebody else, suggested for a misspelt key."""
         return self._parse(model, path, data, also)[0]
 
-    def salvage(self, model: type[Model], path: Path, data: object) -> Model | None:
-        """The same, but where keys are wrong the rest is returned if it is a `model` too: the file is refused all the
-        same, and what the rest may be wrong about is found in the same run."""
+    def salvage(
+        self, model: type[Model], path: Path, data: object, default: Mapping[str, object] = MappingProxyType({})
+    ) -> Model | None:
+        """The same, but where keys are wrong the rest, filled up from `default`, is returned if it is a `model` too:
+        the file is refused all the same, and what the rest may be wrong about is found in the same run."""
+        if _get(self.data, path) is not None and not isinstance(_get(self.data, path), dict):
+            return None  # no table stands there, and `table` has said so
         found, bad = self._parse(model, path, data, ())
         if found is not None or not isinstance(data, dict):
             return found
-        rest = {key: value for key, value in data.items() if key not in bad}
+        rest = dict(default) | {key: value for key, value in data.items() if key not in bad}
         return Document(self.file, self.data, self.lines, self.doc)._parse(model, path, rest, ())[0]
 
     def _parse(
@@ -97,7 +104,8 @@ class Document:
             found: Model = _adapter(model).validate_json(_json(data), strict=True)
             return found, set()
         except ValidationError as bad:
-            errors = list(_telling(bad.errors(include_url=False)))
+            every = bad.errors(include_url=False)
+            errors = list(_telling(every)) or every
         for error in errors:
             self._explain(error, model, path, also)
         return None, {error["loc"][0] for error in errors if error["loc"]}
@@ -121,16 +129,27 @@ class Document:
         path = (*base, *loc)
         value = _get(self.data, path)
         key = str(error["loc"][-1]) if error["loc"] else ""
-        if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        if kind == "missing" and isinstance(error["loc"][-1], int):  # a list that ends too early
+            self.add("CG-1005", path, **_type_facts("too_short", value))
+        elif kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
             self.add("CG-1004", path, key=key, doc=self.doc)
         elif kind in ("extra_forbidden", "unexpected_keyword_argument"):
             valid = [*schema_keys(model, loc[:-1]), *(also if len(loc) == 1 else ())]
             self.add("CG-1003", path, key=key, guess=guess(key, valid), known=listed(valid))
         elif kind in ("literal_error", "enum"):
             allowed = _expected(str(context["expected"]))
-            self.add("CG-1012", path, value=value, guess=guess(value, allowed), allowed=", ".join(allowed))
+            if value in allowed:  # the right digits, in quotes
+                self.add("CG-1005", path, **_type_facts("int_type", value))
+            else:
+                shown = _got(value) if isinstance(value, (dict, list)) else value
+                self.add("CG-1012", path, value=shown, guess=guess(value, allowed), allowed=", ".join(allowed))
         elif kind in _TYPES:
-            self.add("CG-1005", path, **_type_facts(kind, value))
+            facts = _type_facts(kind, value)
+            if kind == "tuple_type" and _is_text_list(model, loc):
+                facts["example"] = f'["{value}"]'
+            elif kind in _TABLES and "en" in schema_keys(model, loc):
+                facts["example"] = '{ en = "…", ko = "…" }'
+            self.add("CG-1005", path, **facts)
         elif kind == "string_pattern_mismatch" and context["pattern"] in _RULES:
             rule = _RULES[context["pattern"]]
             self.add("CG-1008", path, value=value, rule_en=rule.en, rule_ko=rule.ko)
@@ -147,16 +166,17 @@ def read_document(path: str | FilePath, doc: str = "site.md") -> Document | Faul
     try:
         text = FilePath(path).read_bytes().decode("utf-8-sig")
     except OSError as bad:
-        return fault("CG-1001", Place(file, 0, ""), why=bad.strerror or str(bad))
+        return fault("CG-1001", Place(file, 0, ""), why=_UNREADABLE.get(bad.errno or 0, bad.strerror or str(bad)))
     except UnicodeDecodeError as bad:
-        return _broken(file, bad.object[: bad.start].count(b"\n") + 1, 1, "not UTF-8", _NOT_UTF8)
+        what = Both("not UTF-8", "UTF-8이 아닙니다")
+        return _broken(file, bad.object[: bad.start].count(b"\n") + 1, 1, what, _NOT_UTF8)
     text = text.replace("\r\n", "\n")
     try:
         return Document(file, tomli.loads(text), key_lines(text), doc)
     except tomli.TOMLDecodeError as bad:
         return _broken(file, bad.lineno, bad.colno, bad.msg, _cause(bad.msg, text, bad.lineno, bad.colno))
     except RecursionError:
-        return _broken(file, 1, 1, "nested too deeply", _NESTED)
+        return _broken(file, 1, 1, Both("nested too deeply", "괄호가 너무 깊이 겹쳐 있습니다"), _NESTED)
 
 
 def where(data: object, path: Path) -> str:
@@ -173,6 +193,16 @@ def where(data: object, path: Path) -> str:
 
 def schema_keys(model: type, path: Path) -> list[str]:
     """The keys that `model` has at `path` below it."""
+    return list(_schema(model, path).get("properties", {}))
+
+
+def _is_text_list(model: type, path: Path) -> bool:
+    items = _schema(model, path).get("items")
+    return isinstance(items, dict) and items.get("type") == "string"
+
+
+def _schema(model: type, path: Path) -> dict[str, Any]:
+    """What `model` takes at `path` below it, as JSON schema."""
     schema = _adapter(model).json_schema()
     names = schema.get("$defs", {})
     node: Any = schema
@@ -184,8 +214,8 @@ def schema_keys(model: type, path: Path) -> list[str]:
         below = node.get("properties", {}).get(key) if isinstance(key, str) else node.get("items")
         node = below or node.get("additionalProperties") or {}
         if not isinstance(node, dict):
-            return []
-    return list(node.get("properties", {}))
+            return {}
+    return dict(node)
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}  # building one costs more than validating a table
@@ -239,6 +269,7 @@ def _expected(words: str) -> list[str]:
     return [word.strip("'") for word in re.split(r", | or ", words)]
 
 
+_TABLES = ("dict_type", "model_type", "model_attributes_type", "dataclass_type")
 _TYPES: dict[str, tuple[Both, str]] = {
     "float_type": (Both("a number", "숫자"), "1.5"),
     "float_parsing": (Both("a number", "숫자"), "1.5"),
@@ -273,7 +304,27 @@ _LIMITS = {
 
 def _type_facts(kind: str, value: object) -> dict[str, object]:
     must, example = _TYPES[kind]
-    return {"got": _got(value), "must": must, "example": example}
+    return {"got": _got(value), "must": must, "example": _repaired(example, value) or example}
+
+
+def _repaired(example: str, value: object) -> str:
+    """The same value as it must be written, where that is plain: "0x0004" as 4, 4.0 as 4, 7 as "7"."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return ""
+    if example.startswith('"'):
+        return f'"{value}"'
+    try:
+        if example == "1.5":
+            return f"{float(value):g}"
+        number = int(value, 0) if isinstance(value, str) else int(value)
+        return str(number) if example == "1" and (isinstance(value, str) or number == value) else ""
+    except (ValueError, OverflowError):
+        return ""
+
+
+def _table_example(path: Path) -> str:
+    """A table of the file's top stands under its name in brackets."""
+    return f"[{path[0]}]" if len(path) == 1 else "{ key = value }"
 
 
 def _got(value: object) -> Both:
@@ -290,6 +341,11 @@ def _got(value: object) -> Both:
     return Both("a date or time", "날짜 또는 시각")
 
 
+_UNREADABLE = {
+    errno.ENOENT: Both("No such file", "그런 파일이 없습니다"),
+    errno.EACCES: Both("Permission denied", "읽기 권한이 없습니다"),
+    errno.EISDIR: Both("it is a folder, not a TOML file", "TOML 파일이 아니라 폴더입니다"),
+}
 _NOT_UTF8 = Both(
     "save the file as UTF-8; an editor may have saved it as CP949 (EUC-KR) or UTF-16",
     "파일을 UTF-8로 저장하십시오. 편집기가 CP949(EUC-KR)나 UTF-16으로 저장했을 수 있습니다",
@@ -366,6 +422,18 @@ _CAUSES: tuple[tuple[str, Both], ...] = (
         ),
     ),
 )
+_LINE_ENDS = Both(
+    "the lines end as on an old Mac (CR): save the file with Unix or Windows line ends",
+    "줄바꿈이 옛 맥 방식(CR)입니다. 유닉스나 윈도우 줄바꿈으로 저장하십시오",
+)
+_INVISIBLE = Both(
+    "a character that is not shown stands here: delete it and type the line again",
+    "보이지 않는 문자가 있습니다. 지우고 이 줄을 다시 입력하십시오",
+)
+_FOREIGN = Both(
+    "the character here only looks like a plain one (U+{code:04X}): type it again, with the keyboard in English",
+    "비슷해 보이지만 다른 문자(U+{code:04X})입니다. 영문 입력 상태에서 다시 입력하십시오",
+)
 _OTHERWISE = Both("compare this line with the examples in docs/", "docs/의 예제와 이 줄을 비교하십시오")
 
 
@@ -373,8 +441,32 @@ def _cause(message: str, text: str, line: int, column: int) -> Both:
     rest = text.splitlines()[line - 1 : line] or [""]
     if re.match(r"\s*[“”‘’„]", rest[0][column - 1 :]):
         return _QUOTES
-    return next((cause for pattern, cause in _CAUSES if re.search(pattern, message)), _OTHERWISE)
+    if "\r" in text:
+        return _LINE_ENDS
+    here = rest[0][column - 1 : column]
+    if here and (not here.isprintable() and here != "\t"):
+        return _INVISIBLE if here.isascii() else _odd_letter(here)
+    if here and not here.isascii() and not unicodedata.category(here).startswith("L"):
+        return _odd_letter(here)
+    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, message)), _OTHERWISE)
+    began = _began(message, text, line)
+    return Both(f"{cause.en} (it begins on line {began})", f"{cause.ko} ({began}번째 줄에서 시작)") if began else cause
 
 
-def _broken(file: str, line: int, column: int, what: str, cause: Both) -> Fault:
+def _odd_letter(here: str) -> Both:
+    return Both(*(words.format(code=ord(here)) for words in _FOREIGN))
+
+
+_OPENERS = {"Unclosed array": "[", "Unclosed inline": "{", "Unterminated": '"""'}
+
+
+def _began(message: str, text: str, line: int) -> int:
+    """The line on which a list, table or long text begins that the parser found unfinished further down; else 0."""
+    opener = next((mark for words, mark in _OPENERS.items() if message.startswith(words)), "")
+    above = text.splitlines()[:line]
+    starts = [at for at, row in enumerate(above, 1) if opener and re.search(rf"=\s*{re.escape(opener)}", row)]
+    return starts[-1] if starts and starts[-1] < line else 0
+
+
+def _broken(file: str, line: int, column: int, what: str | Both, cause: Both) -> Fault:
     return fault("CG-1002", Place(file, line, ""), column=column, what=what, cause=cause)

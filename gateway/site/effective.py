@@ -55,7 +55,7 @@ def votes(devices: Sequence[tuple[DeviceTable, DeviceProfile]], key: str) -> dic
 def line_of(link: LinkTable, devices: Sequence[tuple[DeviceTable, DeviceProfile]]) -> Link:
     """The link as opened: the site's word, else the profiles', else 9600 8N1."""
     settings: dict[str, Any] = dict(_settings(link, devices))
-    return Link(link.name, link.url, **settings)
+    return Link(link.name, link.url, connections=link.connections, **settings)
 
 
 def _settings(link: LinkTable, devices: Sequence[tuple[DeviceTable, DeviceProfile]]) -> Iterator[tuple[str, object]]:

@@ -99,8 +99,8 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     return by_fold[found[0]] if found else ""
 
 
-def listed(values: Iterable[str]) -> str:
-    return ", ".join(f'"{value}"' for value in values)
+def listed(values: Iterable[str]) -> str | Both:
+    return ", ".join(f'"{value}"' for value in values) or Both("(there is none yet)", "(아직 없음)")
 
 
 def language(lang: str | None = None, environ: Mapping[str, str] = os.environ) -> str:

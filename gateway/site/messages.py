@@ -40,13 +40,13 @@ MESSAGES: dict[str, Message] = {
     ),
     "CG-1004": Message(
         'the key "{key}" is missing',
-        '키 "{key}"가 없습니다',
+        '키 "{key}"이(가) 없습니다',
         "add it to this table; docs/{doc} describes every key",
         "이 표에 추가하십시오. 모든 키는 docs/{doc}에 있습니다",
     ),
     "CG-1005": Message(
         "is {got}, must be {must}",
-        "값이 {got}입니다. {must}이어야 합니다",
+        "{got}이(가) 쓰여 있습니다. 필요한 형식: {must}",
         "write {example}",
         "{example} 형식으로 쓰십시오",
     ),
@@ -266,10 +266,12 @@ MESSAGES: dict[str, Message] = {
         "한 링크에는 같은 프로토콜의 장치만 연결하십시오",
     ),
     "CG-1052": Message(
-        '"{value}" is not an address of a link',
-        '"{value}"은(는) 링크 주소 형식이 아닙니다',
-        "write tcp://host:port, rtu+tcp://host:port or serial:/dev/name",
-        "tcp://호스트:포트, rtu+tcp://호스트:포트 또는 serial:/dev/이름 형식으로 쓰십시오",
+        '"{value}" is not an address of a link{guess}',
+        '"{value}"은(는) 링크 주소 형식이 아닙니다{guess}',
+        "write tcp://host:port, rtu+tcp://host:port (ports 1 to 65535) or serial:/dev/name; ascii+tcp:// and ascii: "
+        "for Modbus ASCII",
+        "tcp://호스트:포트, rtu+tcp://호스트:포트(포트 1~65535) 또는 serial:/dev/이름 형식으로 쓰십시오. "
+        "Modbus ASCII는 ascii+tcp://, ascii: 입니다",
     ),
     "CG-1053": Message(
         'the derived point "{derived}" needs "{value}", which this site disables',
@@ -294,8 +296,8 @@ MESSAGES: dict[str, Message] = {
     "CG-1056": Message(
         '"{value}" is not an address of an upstream',
         '"{value}"은(는) 상위 시스템 주소 형식이 아닙니다',
-        "write coap://host:port or coap+tcp://host:port",
-        "coap://호스트:포트 또는 coap+tcp://호스트:포트 형식으로 쓰십시오",
+        "write coap://host:port (ports 1 to 65535); coaps and coap+tcp are not spoken, OSCORE secures coap",
+        "coap://호스트:포트(포트 1~65535) 형식으로 쓰십시오. coaps, coap+tcp는 쓰지 않습니다(보안은 OSCORE)",
     ),
     "CG-1057": Message(
         "the upstream is neither secured nor declared insecure",
@@ -310,6 +312,18 @@ MESSAGES: dict[str, Message] = {
         "이 링크에서 쓸 수 없는 장치 주소: {words}",
         "write the unit address that is set on the device",
         "장치에 설정된 주소(unit)를 쓰십시오",
+    ),
+    "CG-1059": Message(
+        "{value} is not above {clear} = {low}: the alarm would come and go without end",
+        "{value}이(가) {clear} = {low}보다 크지 않습니다. 알람이 끝없이 발생과 해제를 반복합니다",
+        "a level is cleared below the one that raises it: raise this value, or write a lower {clear}",
+        "해제 기준은 발생 기준보다 낮아야 합니다. 이 값을 높이거나 {clear} 값을 낮추십시오",
+    ),
+    "CG-1060": Message(
+        "the path {value} is too long for a socket: {size} bytes, at most {most}",
+        "소켓을 만들기에 경로 {value}이(가) 너무 깁니다: {size}바이트, 최대 {most}바이트",
+        "name a shorter state_dir, as /var/lib/citygate",
+        "/var/lib/citygate처럼 짧은 state_dir를 지정하십시오",
     ),
     # credentials, checked together with the site that names them
     "CG-4001": Message(

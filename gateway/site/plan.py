@@ -61,6 +61,7 @@ class Channel:
     )
     source: tuple[str, ...] = ()  # the points of the same device it is computed from
     group: str = ""  # what it is judged with (a feeder, a zone): its device's, unless the site says otherwise
+    words: tuple[tuple[int, str], ...] = ()  # what its numbers mean, for people
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from gateway.site.document import NAME_PATTERN, Document, read_document
-from gateway.site.faults import NOTHING, Fault, Faults, failures, guess, listed, unique
+from gateway.site.faults import NOTHING, Both, Fault, Faults, failures, guess, listed, unique
 from gateway.site.lines import Path
 from gateway.site.plan import Detector, Filter, Kind
 from gateway.site.reach import reach
 from gateway.site.roles import ROLES
-from gateway.site.units import UNITS, is_known
+from gateway.site.units import UNITS, is_known, spelled
 from protocols import registry
 from protocols.api import Device, Driver, PlanError, Point
 
@@ -79,6 +79,8 @@ class PointTable(Table):
     scale: FiniteFloat = 1.0
     offset: FiniteFloat = 0.0
     range: Span | None = None
+    writable: Span | None = None
+    enum: dict[str, int] = Field(default_factory=dict)
     step: Positive | None = None
     rollover: Positive | None = None
     resolution: Annotated[FiniteFloat, Field(ge=0)] | None = None
@@ -123,6 +125,8 @@ class ProfilePoint:
     derived: str = ""
     source: tuple[str, ...] = ()
     has_own_period: bool = False  # not the device's default
+    writable: tuple[float, float] | None = None
+    words: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class DeviceProfile:
 
     @property
     def unproven(self) -> bool:
-        return not self.captures
+        return not any(capture.values for capture in self.captures)
 
     def point(self, name: str) -> ProfilePoint:
         return next(point for point in self.points if point.name == name)
@@ -173,10 +177,18 @@ def read_profile(
 def driver_points(points: Mapping[int, ProfilePoint], device: Device) -> tuple[Point, ...]:
     """The points of one device that its driver reads, by channel row."""
     return tuple(
-        Point(row, point.name, device, point.spec, point.period_s, point.scale, point.offset)
+        Point(row, point.name, device, point.spec, point.period_s, point.scale, point.offset, _writable(point))
         for row, point in points.items()
         if point.spec is not None
     )
+
+
+def _writable(point: ProfilePoint) -> tuple[float, float] | None:
+    """What may be written: never beyond the range that is believed, which a site may have narrowed."""
+    if point.writable is None:
+        return None
+    low, high = point.writable
+    return max(low, point.low), min(high, point.high)
 
 
 def _profile(doc: Document, name: str, drivers: Drivers) -> DeviceProfile | None:
@@ -186,14 +198,14 @@ def _profile(doc: Document, name: str, drivers: Drivers) -> DeviceProfile | None
     link = doc.salvage(LinkTable, ("link",), doc.table(("link",)))
     driver = _driver(doc, drivers)
     doc.unknown_keys((), [*TOP_KEYS, *([driver.name] if driver else registry.DRIVERS)])
-    options = driver and doc.parse(driver.device, (driver.name,), doc.table((driver.name,)))
+    options = driver and doc.salvage(driver.device, (driver.name,), doc.table((driver.name,)))
     doc.distinct("points")
     period_s = identity.period_s if identity else 1.0
     points = [_point(doc, path, table, driver, period_s) for path, table in doc.tables("points")]
     captures = [doc.parse(Capture, path, table) for path, table in doc.tables("captures")]
     if not points:
         doc.add("CG-1034", ("points",))
-    if not captures:
+    if not any(table.get("values") for _, table in doc.tables("captures")):  # a capture of no value proves none
         doc.add("CG-1032", ("device",))
     _check_sources(doc)
     _check_captures(doc)
@@ -251,6 +263,8 @@ def _point(
     if derived:
         for key in own:
             doc.add("CG-1029", (*path, key), key=key)
+        if "writable" in table:
+            doc.add("CG-1029", (*path, "writable"), key="writable")
     elif driver:
         spec = doc.parse(driver.point, path, own, also=known)
     _check_meaning(doc, path, table)
@@ -284,6 +298,8 @@ def _compiled(table: PointTable, spec: Any, period_s: float) -> ProfilePoint:
         derived=table.derived.what if table.derived else "",
         source=table.derived.source if table.derived else (),
         has_own_period=table.period_s is not None,
+        writable=table.writable,
+        words=tuple(sorted((number, word) for word, number in table.enum.items())),
     )
 
 
@@ -299,16 +315,24 @@ def _check_meaning(doc: Document, path: Path, table: dict[str, Any]) -> None:
     """Unit, role, range and scale, each on its own, whatever else is wrong with the point."""
     unit, role, scale = table.get("unit", ""), table.get("role", ""), table.get("scale", 1.0)
     if isinstance(unit, str) and not is_known(unit):
-        doc.add("CG-1021", (*path, "unit"), value=unit, guess=guess(unit, UNITS))
+        doc.add("CG-1021", (*path, "unit"), value=unit, guess=_unit_guess(unit, role))
     if unit == "%":
         doc.add("CG-1035", (*path, "unit"))
     if isinstance(role, str) and role:
         _check_role(doc, path, role, unit, table.get("kind", "gauge"))
     if scale == 0 and not isinstance(scale, bool):
         doc.add("CG-1026", (*path, "scale"))
-    match table.get("range"):
-        case [int() | float() as low, int() | float() as high] if not low < high:
-            doc.add("CG-1024", (*path, "range"), low=low, high=high)
+    for key in ("range", "writable"):
+        match table.get(key):
+            case [int() | float() as low, int() | float() as high] if low >= high:
+                doc.add("CG-1024", (*path, key), low=low, high=high)
+
+
+def _unit_guess(unit: str, role: object) -> Both:
+    """The label's spelling, else the nearest unit of the role, else the nearest of all: "°C" is not coulomb."""
+    fitting = ROLES[role][1] if isinstance(role, str) and role in ROLES else ()
+    near = (guess(unit, fitting) if fitting else NOTHING) if not spelled(unit) else guess(spelled(unit), UNITS)
+    return near if near != NOTHING else guess(unit, UNITS)
 
 
 def _check_role(doc: Document, path: Path, role: str, unit: object, kind: object) -> None:
@@ -333,12 +357,13 @@ def _check_role(doc: Document, path: Path, role: str, unit: object, kind: object
 
 def _check_reach(doc: Document, path: Path, table: PointTable, spec: Any) -> None:
     span = reach(spec)
-    if span is None or table.range is None or table.scale == 0:
+    if span is None or table.scale == 0:
         return
     ends = sorted((span.least * table.scale + table.offset, span.most * table.scale + table.offset))
-    low, high = table.range
-    if low < ends[0] or high > ends[1]:
-        doc.add("CG-1025", (*path, "range"), low=low, high=high, type=span.name, least=ends[0], most=ends[1])
+    for key, limits in (("range", table.range), ("writable", table.writable)):
+        if limits and (limits[0] < ends[0] or limits[1] > ends[1]):
+            low, high = limits
+            doc.add("CG-1025", (*path, key), low=low, high=high, type=span.name, least=ends[0], most=ends[1])
 
 
 def _check_sources(doc: Document) -> None:
@@ -364,7 +389,7 @@ def _check_captures(doc: Document) -> None:
                 doc.add("CG-1031", (*path, key), why="not pairs of hexadecimal digits")
         values = table.get("values")
         for name in values if isinstance(values, dict) else ():
-            if name not in read:
+            if read and name not in read:
                 doc.add(
                     "CG-1028",
                     (*path, "values", name),

@@ -24,7 +24,7 @@ def reach(spec: Any) -> Reach | None:
         return Reach("a bit", 0, 1)
     name = str(getattr(spec, "type", ""))
     if getattr(spec, "mask", None) is not None:
-        return Reach(f"{name} with this mask", 0, spec.mask)
+        return Reach(f"{name} with this mask", 0, spec.mask >> getattr(spec, "shift", 0))
     if match := _BCD.fullmatch(name):
         return Reach(name, 0, 10 ** (int(match[1]) // 4) - 1)
     if match := _INTEGER.fullmatch(name):

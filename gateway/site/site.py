@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from gateway.site.document import ID_PATTERN, Document, read_document
-from gateway.site.faults import Fault, Faults, failures, guess, listed, unique
+from gateway.site.faults import NOTHING, Both, Fault, Faults, failures, guess, listed, unique
 from gateway.site.lines import Path
 from gateway.site.settings import ServiceSettings
 from gateway.site.upstream import Upstream
@@ -24,8 +24,11 @@ from gateway.site.upstream import Upstream
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 DOC = "site.md"
 KEYS = ("schema", "gateway", "links", "devices", "upstreams", "services")
-_HOST_PORT = re.compile(r"(tcp|rtu\+tcp)://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::(\d{1,5}))?/?")
-_UPSTREAM = re.compile(r"coaps?(\+tcp|\+ws)?://[^/\s]+(/\S*)?")
+PORTS = ("serial", "ascii")  # schemes of links that open a serial port
+_HOST_PORT = re.compile(r"(tcp|rtu\+tcp|ascii\+tcp)://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::(\d{1,5}))?/?")
+_UPSTREAM = re.compile(r"coap://(?:\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s?#@]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?")
+COAP_PORT = 5683
+STATE_DIR_LONGEST = 96  # bytes: a unix socket's address has 107, and the longest name in the folder is `field.sock`
 MODBUS_PORT = 502  # where a tcp:// address names none
 
 
@@ -64,6 +67,7 @@ class LinkTable(Table):
     data_bits: Literal[7, 8] | None = None
     rs485: bool | None = None
     timeout_s: Positive = 1.0
+    connections: int = Field(default=1, ge=1, le=16)
 
     @property
     def scheme(self) -> str:
@@ -168,8 +172,9 @@ def credential_faults(site: Site) -> tuple[Fault, ...]:
 def port_of(url: str) -> str:
     """What a link's url occupies, however it is written: the device behind any symbolic link, or `host:port`.
     "" for an address that is none."""
-    if url.startswith("serial:") and len(url) > len("serial:"):
-        return os.path.realpath(url.removeprefix("serial:").removeprefix("//"))
+    scheme, _, path = url.partition(":")
+    if scheme in PORTS and path:
+        return os.path.realpath(path.removeprefix("//"))
     match = _HOST_PORT.fullmatch(url)
     if not match or not 0 < int(match[3] or MODBUS_PORT) < 0x10000:
         return ""
@@ -183,8 +188,9 @@ def _site(doc: Document) -> Site | None:
         doc.add("CG-1004", (), key="schema", doc=doc.doc)
     elif doc.data["schema"] != 1 or isinstance(doc.data["schema"], bool):
         doc.add("CG-1009", ("schema",), value=doc.data["schema"])
-    gateway = doc.salvage(GatewayTable, ("gateway",), doc.table(("gateway",)))
+    gateway = doc.salvage(GatewayTable, ("gateway",), doc.table(("gateway",)), {"id": "unknown"})
     services = doc.salvage(ServiceSettings, ("services",), doc.table(("services",)))
+    _check_levels(doc, services)
     for key in ("links", "devices", "upstreams"):
         doc.distinct(key)
     links = [doc.salvage(LinkTable, path, table) for path, table in doc.tables("links")]
@@ -195,6 +201,10 @@ def _site(doc: Document) -> Site | None:
     _check_upstreams(doc, upstreams)
     folder = FilePath(doc.file).absolute().parent
     gateway = gateway or GatewayTable(id="unknown")
+    if (size := len(os.fsencode(folder / gateway.state_dir))) > STATE_DIR_LONGEST:
+        doc.add(
+            "CG-1060", ("gateway", "state_dir"), value=folder / gateway.state_dir, size=size, most=STATE_DIR_LONGEST
+        )
     return Site(
         doc.file,
         gateway,
@@ -214,6 +224,17 @@ def _upstream(table: UpstreamTable, folder: FilePath) -> Upstream:
     return Upstream(table.name, table.uri, credentials, table.insecure, table.events)
 
 
+def _check_levels(doc: Document, services: ServiceSettings | None) -> None:
+    """What raises an alarm lies above what clears it."""
+    air = services.air if services else None
+    for one in fields(air) if air else ():
+        clear = f"{one.name}_clear"
+        value, low = getattr(air, one.name), getattr(air, clear, None)
+        if low is not None and value <= low:
+            written = one.name if one.name in doc.table(("services", "air")) else clear
+            doc.add("CG-1059", ("services", "air", written), value=value, clear=clear, low=low)
+
+
 def _check_links(doc: Document) -> None:
     """Addresses are well formed and no port is opened twice."""
     used = {str(table.get("link")) for _, table in doc.tables("devices")}
@@ -224,15 +245,26 @@ def _check_links(doc: Document) -> None:
             doc.add("CG-1055", path)
         if not isinstance(url, str):
             continue
+        several = table.get("connections", 1)
+        if not url.startswith("tcp:") and isinstance(several, int) and several > 1:
+            must = Both("1, several are for tcp:// only", "1 (여러 연결은 tcp://에서만 가능)")
+            doc.add("CG-1007", (*path, "connections"), value=several, must=must)
         port = port_of(url)
         if not port:
-            doc.add("CG-1052", (*path, "url"), value=url)
+            doc.add("CG-1052", (*path, "url"), value=url, guess=_meant(url))
         elif port in first:
             at, other = first[port]
             line = doc.lines.line((*at, "url"))
             doc.add("CG-1042", (*path, "url"), url=url, other=other, first=line, port=port)
         else:
             first[port] = path, name
+
+
+def _meant(url: str) -> Both:
+    """The address with the scheme it lacks."""
+    near = f"serial:{url}" if url.startswith("/dev/") else f"tcp://{url}"
+    fits = "://" not in url and ":" in near.removeprefix("tcp:") and port_of(near)
+    return Both(f', did you mean "{near}"?', f'. "{near}" 아닙니까?') if fits else NOTHING
 
 
 def _check_devices(doc: Document) -> None:
@@ -251,7 +283,7 @@ def _check_devices(doc: Document) -> None:
 
 def _check_span(doc: Document, path: Path, override: object) -> None:
     match override:
-        case {"range": [int() | float() as low, int() | float() as high]} if not low < high:
+        case {"range": [int() | float() as low, int() | float() as high]} if low >= high:
             doc.add("CG-1024", path, low=low, high=high)
 
 
@@ -261,7 +293,8 @@ def _check_upstreams(doc: Document, upstreams: Iterable[UpstreamTable | None]) -
     for (path, _), one in zip(doc.tables("upstreams"), upstreams, strict=True):
         if one is None:
             continue
-        if not _UPSTREAM.fullmatch(one.uri):
+        address = _UPSTREAM.fullmatch(one.uri)
+        if not address or not 0 < int(address[1] or COAP_PORT) < 0x10000:
             doc.add("CG-1056", (*path, "uri"), value=one.uri)
         if one.insecure:
             doc.add("CG-1048", (*path, "insecure"))

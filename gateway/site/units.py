@@ -6,6 +6,7 @@ Secondary units may be sent as they are only in packs that say `bver` 26 (RFC 87
 
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
 
 
@@ -92,6 +93,31 @@ UNITS: dict[str, Unit] = {
     name: Unit(name, name, 1.0, 0.0, source) for source, names in REGISTERED.items() for name in names.split()
 }
 UNITS |= {row[0]: Unit(*row) for row in _SECONDARY + _FIELD}
+
+
+# What labels and manuals print, folded by `spelled`
+_SPELLINGS = {
+    "°c": "Cel",
+    "degc": "Cel",
+    "celsius": "Cel",
+    "°": "deg",
+    "ω": "Ohm",
+    "cmh": "m3/h",
+    "lpm": "l/min",
+    "lps": "l/s",
+    "rh": "%RH",
+    "%rh": "%RH",
+    "%r.h.": "%RH",
+    "percent": "/100",
+    "pct": "/100",
+    "pcs": "count",
+}
+
+
+def spelled(name: str) -> str:
+    """The unit meant by a label's spelling of it ("℃", "m³/h", "µg/m³"); "" where that is not plain."""
+    plain = unicodedata.normalize("NFKC", name).replace("μ", "u").replace("^", "").replace(" ", "")
+    return next((unit for unit in (_SPELLINGS.get(plain.lower(), ""), plain) if unit in UNITS and unit != name), "")
 
 
 def is_known(name: str) -> bool:

@@ -22,12 +22,21 @@ def run(site: str, *, json: bool) -> int:
         print(jsonlib.dumps({"gateway": plan.gateway, "channels": len(plan.channels), "links": links}))
         return 0
     for link in links:
-        busy = f", line busy {link['utilisation']:.0%}" if link["utilisation"] else ""
-        print(f"{link['name']}  {link['url']}  {link['driver']}{busy}")
+        print(f"{link['name']}  {link['url']}  {link['driver']}{_line(link)}")
         for op in link["operations"]:
             took = f", {op['wire_ms']:.1f} ms on the line" if op["wire_ms"] else ""
             print(f"  every {op['period_s']:g} s  {op['device']}: {op['what']}, {op['points']} points{took}")
     return 0
+
+
+def _line(link: dict[str, Any]) -> str:
+    """What a shared line has to do; nothing where requests do not wait for each other."""
+    if not link["utilisation"]:
+        return ""
+    return (
+        f", line busy {link['utilisation']:.0%}: {len(link['operations'])} requests for {link['registers']} registers, "
+        f"{link['cycle_ms']:.0f} ms a round at {link['baud']} baud"
+    )
 
 
 def _link(plan: LinkPlan) -> dict[str, Any]:
@@ -35,6 +44,9 @@ def _link(plan: LinkPlan) -> dict[str, Any]:
         "name": plan.link.name,
         "url": plan.link.url,
         "driver": plan.driver,
+        "baud": plan.link.baud,
+        "registers": sum(getattr(op, "count", 0) for op in plan.ops),
+        "cycle_ms": sum(op.wire_s(plan.link) for op in plan.ops) * 1e3,
         "utilisation": sum(op.wire_s(plan.link) / op.period_s for op in plan.ops),
         "operations": [
             {

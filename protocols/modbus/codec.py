@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from protocols.api import Point
 from protocols.modbus.crc import crc16
-from protocols.modbus.points import COILS, Register
+from protocols.modbus.points import BYTES, COILS, Register
 
 EXCEPTIONS = {
     1: "illegal function",
@@ -35,6 +35,8 @@ EXCEPTIONS = {
     10: "gateway path unavailable",
     11: "gateway target did not answer",
 }
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+LATER = (5, 6)  # the device is at work on something else: no fault
 NOT_THERE = (10, 11)  # a gateway's word for "no reply"
 
 _READ = struct.Struct(">BHH")
@@ -60,6 +62,10 @@ class Refused(ValueError):
 def byte_count(function: int, count: int) -> int:
     """Data bytes in the reply to a read of `count`."""
     return (count + 7) // 8 if function in COILS else 2 * count
+
+
+def read_request(function: int, address: int, count: int) -> bytes:
+    return _READ.pack(function, address, count)
 
 
 def rtu_request(unit: int, function: int, address: int, count: int) -> bytes:
@@ -97,58 +103,63 @@ class Mbap(NamedTuple):
     pdu: bytes
 
 
+def mbap(frame: bytes) -> Mbap:
+    """The parts of a whole frame."""
+    return Mbap(int.from_bytes(frame[:2], "big"), frame[6], frame[7:])
+
+
+def mbap_request_tail(unit: int, function: int, address: int, count: int) -> bytes:
+    """What follows the transaction id in a read of `count`."""
+    return mbap_request(0, unit, function, address, count)[2:]
+
+
+def mbap_reply_head(unit: int, function: int, count: int) -> bytes:
+    """What follows the transaction id, up to the data, in the reply to a read of `count`."""
+    size = byte_count(function, count)
+    return struct.pack(">HHBBB", 0, size + 3, unit, function, size)
+
+
 class MbapParser:
     """TCP bytes in, whole frames out."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""  # of a frame that is not whole yet
 
     def push(self, data: bytes) -> list[Mbap]:
+        """`frames`, taken apart."""
+        return [mbap(frame) for frame in self.frames(data)]
+
+    def frames(self, data: bytes) -> list[bytes]:
         """Raises BadReply where no frame can begin: a TCP stream has nothing to find the next one by."""
-        buffer = self._rest + data if self._rest else data
-        frames: list[Mbap] = []
-        at = 0
-        while len(buffer) - at >= 8:
-            transaction, protocol, length, unit = _MBAP.unpack_from(buffer, at)
+        buffer = self.rest + data if self.rest else data
+        frames: list[bytes] = []
+        at, size = 0, len(buffer)
+        while size - at >= 8:
+            _, protocol, length, _ = _MBAP.unpack_from(buffer, at)
             if protocol != 0 or not 3 <= length <= 254:
                 raise BadReply(f"not a Modbus TCP frame: {buffer[at : at + 8].hex(' ')}")
             end = at + 6 + length
-            if end > len(buffer):
+            if end > size:
                 break
-            frames.append(Mbap(transaction, unit, buffer[at + 7 : end]))
+            frames.append(buffer[at:end])
             at = end
-        self._rest = buffer[at:]
+        self.rest = buffer[at:]
         return frames
 
 
 class Found(NamedTuple):
-    """A reply's PDU and where its frame ended on the line."""
+    """A PDU and where its frame ended on the line."""
 
     pdu: bytes
     end: int
 
 
-def find_reply(line: bytes, unit: int, function: int, expected: int) -> Found | None:
-    """The first whole frame on the line with this unit, function, byte count and a right CRC, or of a
-    refusal; None if there is none (yet). Noise and other units' frames before it are passed over."""
-    replies = ((bytes((unit, function, expected)), expected + 5), (bytes((unit, function | 0x80)), 5))
-    found = [at for at in (_find_frame(line, head, size) for head, size in replies) if at is not None]
-    if not found:
-        return None
-    start, size = min(found)
-    return Found(line[start + 1 : start + size - 2], start + size)
-
-
-def begins_reply(line: bytes, unit: int, function: int) -> bool:
-    """Whether an answer, or a refusal, may have begun somewhere on the line."""
-    return bytes((unit, function)) in line or bytes((unit, function | 0x80)) in line
-
-
-def _find_frame(line: bytes, head: bytes, size: int) -> tuple[int, int] | None:
+def find_frame(line: bytes, head: bytes, size: int) -> int | None:
+    """Where the first frame of `size` bytes that begins with `head` and has a right CRC begins."""
     at = line.find(head)
     while at >= 0 and at + size <= len(line):
         if crc16(line[at : at + size]) == 0:  # a frame with its own CRC appended leaves 0
-            return at, size
+            return at
         at = line.find(head, at + 1)
     return None
 
@@ -156,6 +167,10 @@ def _find_frame(line: bytes, head: bytes, size: int) -> tuple[int, int] | None:
 # ---- values
 
 _DTYPES = {
+    "uint8": "u1",
+    "int8": "i1",
+    "date48": "u1",
+    "date64": "u1",
     "uint16": "<u2",
     "int16": "<i2",
     "float16": "<f2",
@@ -183,8 +198,8 @@ class _Group(NamedTuple):
     dtype: np.dtype[np.generic]
     rows: slice
     byte_rows: slice
-    is_bcd: bool
-    shift: NDArray[Any] | None  # for bits
+    type: str
+    shift: NDArray[Any] | None  # for bits and shifted masks
     mask: NDArray[Any] | None
     nan_rows: NDArray[np.intp]  # which of the group's rows ...
     nan_raw: NDArray[np.generic]  # ... equal to what
@@ -221,7 +236,7 @@ class Decoder:
             last, start = first, len(take)
             while last < len(ordered) and _kind(ordered[last]) == _kind(ordered[first]):
                 one = ordered[last]
-                take += byte_indices(one.address - address, one.span, one.order)
+                take += byte_indices(one.address - address, one.span, one.order)[: BYTES.get(one.type)]
                 last += 1
             self._groups.append(_group(ordered[first:last], first, start, len(take)))
             first = last
@@ -231,18 +246,23 @@ class Decoder:
         """(values f64[n] scaled, sentinels bool[n] or None where there is none). Sentinels are NaN.
 
         `data` may be longer than the block."""
-        raw = np.frombuffer(data, np.uint8)
-        value = np.empty(len(self.order))
+        value, absent = self.decode_blocks(data, 1)
+        return value[0], None if absent is None else absent[0]
+
+    def decode_blocks(self, data: bytes, blocks: int) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+        """The same for `blocks` equal reads at once, a row each; their data stand one behind the other."""
+        raw = np.frombuffer(data, np.uint8).reshape(blocks, -1)
+        value = np.empty((blocks, len(self.order)))
         absent: NDArray[np.bool_] | None = None
         if self._coils:
-            value[:] = np.unpackbits(raw, bitorder="little")[self._take]
+            value[:] = np.unpackbits(raw, axis=1, bitorder="little")[:, self._take]
         else:
-            taken = raw[self._take]
+            taken = raw.take(self._take, axis=1)
             for group in self._groups:
-                hits = _fill(group, taken[group.byte_rows].view(group.dtype), value)
+                hits = _fill(group, taken[:, group.byte_rows].view(group.dtype), value)
                 if hits is not None:
-                    absent = np.zeros(len(value), np.bool_) if absent is None else absent
-                    absent[group.rows] |= hits
+                    absent = np.zeros(value.shape, np.bool_) if absent is None else absent
+                    absent[:, group.rows] |= hits
         if self._linear:
             with np.errstate(invalid="ignore", over="ignore"):
                 value *= self._scale
@@ -270,6 +290,9 @@ def _group(specs: Sequence[Register], first: int, start: int, end: int) -> _Grou
         mask = np.ones(len(specs), dtype)
     elif specs[0].mask is not None:
         mask = np.array([spec.mask or 0 for spec in specs], unsigned).view(dtype)
+        if any(spec.shift for spec in specs):
+            shift = np.array([spec.shift for spec in specs], unsigned).view(dtype)
+            mask = (mask.view(unsigned) >> shift.view(unsigned)).view(dtype)
     sentinels = [(row, raw) for row, spec in enumerate(specs) for raw in spec.nan]
     if dtype.kind == "f":
         nan_raw = np.array([float(raw) for _, raw in sentinels], dtype)
@@ -280,7 +303,7 @@ def _group(specs: Sequence[Register], first: int, start: int, end: int) -> _Grou
         dtype,
         slice(first, first + len(specs)),
         slice(start, end),
-        specs[0].type.startswith("bcd"),
+        specs[0].type,
         shift,
         mask,
         np.array([row for row, _ in sentinels], np.intp),
@@ -289,16 +312,16 @@ def _group(specs: Sequence[Register], first: int, start: int, end: int) -> _Grou
 
 
 def _fill(group: _Group, raw: NDArray[Any], out: NDArray[np.float64]) -> NDArray[np.bool_] | None:
-    """Write the group's values; returns which of its rows are sentinels, if any."""
+    """Write the group's values, a block a row; returns which of them are sentinels, if any."""
     absent: NDArray[np.bool_] | None = None
     if group.nan_rows.size:
-        hits = group.nan_rows[raw[group.nan_rows] == group.nan_raw]
-        if hits.size:
-            absent = np.zeros(len(raw), np.bool_)
-            absent[hits] = True
-    if group.is_bcd:
-        digits, invalid = _bcd(raw)
-        out[group.rows] = digits
+        block, hit = np.nonzero(raw[:, group.nan_rows] == group.nan_raw)
+        if hit.size:
+            absent = np.zeros(raw.shape, np.bool_)
+            absent[block, group.nan_rows[hit]] = True
+    if group.type in _UNUSUAL:
+        numbers, invalid = _UNUSUAL[group.type](raw)
+        out[:, group.rows] = numbers
         if invalid.any():
             absent = invalid if absent is None else absent | invalid
         return absent
@@ -306,17 +329,53 @@ def _fill(group: _Group, raw: NDArray[Any], out: NDArray[np.float64]) -> NDArray
         raw = (raw if group.shift is None else raw >> group.shift) & group.mask
     if group.dtype.kind == "f":
         with np.errstate(invalid="ignore"):  # a signalling NaN is data here
-            out[group.rows] = raw
+            out[:, group.rows] = raw
     else:
-        out[group.rows] = raw
+        out[:, group.rows] = raw
     return absent
 
 
 def _bcd(raw: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Four bits a decimal digit. A digit above 9 is no number: devices fill with F to say "none"."""
     shifts = np.arange(0, 8 * raw.dtype.itemsize, 4, dtype=raw.dtype)
-    nibbles = (raw[:, None] >> shifts) & np.array(15, raw.dtype)
-    return nibbles @ (10.0 ** np.arange(len(shifts))), (nibbles > 9).any(axis=1)
+    nibbles = (raw[..., None] >> shifts) & np.array(15, raw.dtype)
+    return nibbles @ (10.0 ** np.arange(len(shifts))), (nibbles > 9).any(axis=-1)
+
+
+def _date48(raw: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Two decimal digits each of seconds, minutes, hours, day, month and year since 2000, to unix seconds."""
+    values, invalid = _bcd(raw.reshape(len(raw), -1, 6))
+    second, minute, hour, day, month, year = np.moveaxis(values.astype(np.int64), -1, 0)
+    seconds, wrong = _unix(year, month, day, hour, minute, second)
+    return seconds, wrong | invalid.any(axis=-1)
+
+
+def _date64(raw: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """IEC 60870-5 CP56 as meters keep it in four registers: year | month, day | hour, minute | ms; to unix seconds."""
+    words = np.ascontiguousarray(raw).view("<u2").reshape(len(raw), -1, 4).astype(np.int64)
+    ms, hour_minute, month_day, year = np.moveaxis(words, -1, 0)
+    invalid = (hour_minute & 0x80) != 0
+    seconds, wrong = _unix(
+        year & 0x7F, month_day >> 8 & 15, month_day & 31, hour_minute >> 8 & 31, hour_minute & 63, ms // 1000
+    )
+    return seconds + ms % 1000 / 1000, wrong | invalid
+
+
+def _unix(
+    year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64], *clock: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Unix seconds of a date since 2000, as if the device's clock showed UTC; and where there is no such date."""
+    hour, minute, second = clock
+    months = (year + 30) * 12 + month - 1
+    first, following = (
+        m.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) for m in (months, months + 1)
+    )
+    wrong = (month < 1) | (month > 12) | (day < 1) | (day > following - first)
+    wrong |= (hour > 23) | (minute > 59) | (second > 59)
+    return ((first + day - 1) * 86_400 + hour * 3600 + minute * 60 + second).astype(np.float64), wrong
+
+
+_UNUSUAL = {"bcd16": _bcd, "bcd32": _bcd, "date48": _date48, "date64": _date64}
 
 
 # ---- captures
@@ -383,13 +442,16 @@ __all__ = [
     "Found",
     "MbapParser",
     "Refused",
-    "begins_reply",
     "byte_count",
     "decode",
-    "find_reply",
+    "find_frame",
+    "mbap",
     "mbap_frame",
+    "mbap_reply_head",
     "mbap_request",
+    "mbap_request_tail",
     "parse_exchange",
+    "read_request",
     "reply_data",
     "rtu_frame",
     "rtu_request",

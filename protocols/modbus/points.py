@@ -11,11 +11,16 @@ from protocols.api import Device, Link, Point
 
 Function = Literal[1, 2, 3, 4]
 Type = Literal[
-    "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64", "bcd16", "bcd32"
-]
+    "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+    "float16", "float32", "float64", "bcd16", "bcd32", "date48", "date64",
+]  # fmt: skip
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 
 WORDS: dict[str, int] = {
+    "uint8": 1,
+    "int8": 1,
+    "date48": 3,
+    "date64": 4,
     "uint16": 1,
     "int16": 1,
     "float16": 1,
@@ -28,6 +33,7 @@ WORDS: dict[str, int] = {
     "int64": 4,
     "float64": 4,
 }
+BYTES = {"uint8": 1, "int8": 1}  # types narrower than their registers
 COILS = (1, 2)  # functions that read single bits
 
 
@@ -38,7 +44,9 @@ class Register:
     `function` 1 coil, 2 discrete input, 3 holding, 4 input register; `address` zero-based, as on the wire.
     `order` is the order of bytes as they arrive: ABCD high word first (Modbus's own), CDAB low word first,
     BADC and DCBA the same with the bytes of each word swapped; for 64 bits the same rules over four words.
-    `bit` 0..15 picks one bit of a register (0 is the least); `mask` keeps bits in place, it does not shift;
+    `uint8` and `int8` are the low byte of a register, with order BADC the high one. `date48` is six BCD bytes (year,
+    month, day, hour, minute, second), `date64` the four registers of IEC 60870-5's CP56; both come as unix seconds.
+    `bit` 0..15 picks one bit of a register (0 is the least); `mask` keeps bits in place, `shift` then moves them down;
     `nan` lists raw values, before mask and scale, by which the device says "not available".
     """
 
@@ -50,6 +58,7 @@ class Register:
     order: Order = "ABCD"
     bit: int | None = None
     mask: int | None = None
+    shift: int = 0
     nan: tuple[int, ...] = ()
 
     @property
@@ -68,13 +77,29 @@ class Register:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A text a device keeps in `registers` registers from `address`, two characters each: read once, as identity.
+    `order` BADC where the low byte comes first."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    name: str
+    address: int
+    registers: int
+    function: Literal[3, 4] = 3
+    order: Literal["ABCD", "BADC"] = "ABCD"
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """Keys of `[modbus]`.
 
     `max_registers` a request (coils: sixteen times as many, at most 2000); `max_gap` registers worth
     reading through to merge two requests; `forbidden` inclusive address ranges never to be touched;
     `pause_ms` between an answer and the next request to this device; `depth` requests in flight on TCP, 1
-    unless the device is known to queue them; `timeout_ms` in place of the link's.
+    unless the device is known to queue them; `timeout_ms` in place of the link's; `delay_ms` is the device's own
+    time before it answers, for reckoning a line's load; `identity` texts and `device_id` (function 43/14) say who it
+    is.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -85,6 +110,9 @@ class Options:
     pause_ms: float = 0.0
     depth: int = 1
     timeout_ms: int | None = None
+    delay_ms: float = 0.0
+    identity: tuple[Text, ...] = ()
+    device_id: bool = False
 
     def limit(self, function: int) -> int:
         """Registers or coils one request may ask for."""
@@ -106,6 +134,8 @@ def check(device: Device, points: Sequence[Point]) -> tuple[Fault, ...]:
     faults = list(_device_faults(device))
     for point in points:
         faults += ((point.name, key, words) for key, words in _point_faults(point.spec, device.options))
+        if point.writable is not None and (words := why_not_writable(point.spec)):
+            faults.append((point.name, "writable", words))
     return (*faults, *_overlaps(points))
 
 
@@ -131,6 +161,17 @@ def _device_faults(device: Device) -> list[Fault]:
         (options.max_gap < 0, "max_gap", "cannot be negative"),
         (not 1 <= options.depth <= 16, "depth", "1 to 16 requests in flight"),
         (options.pause_ms < 0, "pause_ms", "cannot be negative"),
+        (options.delay_ms < 0, "delay_ms", "cannot be negative"),
+        (
+            any(not 0 <= t.address <= t.address + t.registers <= 65_536 for t in options.identity),
+            "identity",
+            "a text lies within 0..65535",
+        ),
+        (
+            any(not 1 <= t.registers <= options.max_registers for t in options.identity),
+            "identity",
+            "a text has 1 register at least and no more than max_registers",
+        ),
         (options.timeout_ms is not None and options.timeout_ms <= 0, "timeout_ms", "must be positive"),
         (
             any(not 0 <= low <= high <= 65_535 for low, high in options.forbidden),
@@ -143,8 +184,8 @@ def _device_faults(device: Device) -> list[Fault]:
 
 def _point_faults(spec: Register, options: Options) -> list[tuple[str, str]]:
     banned = options.forbids(spec.address, spec.end)
-    plain = spec.type == "uint16" and spec.bit is None and spec.mask is None and not spec.nan
-    bits = 16 * spec.span
+    plain = (spec.type, spec.bit, spec.mask, spec.shift, spec.nan) == ("uint16", None, None, 0, ())
+    bits = 8 * BYTES.get(spec.type, 2 * spec.span)
     checks = (
         (not 0 <= spec.address <= 65_535, "address", "0 to 65535, zero-based (the manual's 40001 is 0)"),
         (
@@ -157,7 +198,7 @@ def _point_faults(spec: Register, options: Options) -> list[tuple[str, str]]:
         (
             spec.is_coil and not plain,
             "type",
-            "a coil is one bit: leave type, bit, mask and nan out (function 1 or 2)",
+            "a coil is one bit: leave type, bit, mask, shift and nan out (function 1 or 2)",
         ),
         (spec.bit is not None and not 0 <= spec.bit <= 15, "bit", "0 (least) to 15"),
         (
@@ -172,6 +213,8 @@ def _point_faults(spec: Register, options: Options) -> list[tuple[str, str]]:
             f"a mask needs an integer type, not {spec.type}",
         ),
         (spec.mask is not None and not 0 < spec.mask < 1 << bits, "mask", f"1 to {(1 << bits) - 1:#x}"),
+        (spec.shift != 0 and spec.mask is None, "shift", "goes with a mask"),
+        (not 0 <= spec.shift < bits, "shift", f"0 to {bits - 1}"),
         (
             "int" in spec.type and any(not -(1 << (bits - 1)) <= raw < 1 << bits for raw in spec.nan),
             "nan",
@@ -179,6 +222,17 @@ def _point_faults(spec: Register, options: Options) -> list[tuple[str, str]]:
         ),
     )
     return [(key, words) for bad, key, words in checks if bad]
+
+
+def why_not_writable(spec: Register) -> str:
+    """Why a point cannot be written by itself, or ""."""
+    if spec.function not in (1, 3):
+        return f"function {spec.function} only reads: coils (1) and holding registers (3) can be written"
+    if spec.bit is not None or spec.mask is not None or spec.type in BYTES:
+        return "part of a register cannot be written by itself"
+    if spec.type.startswith("date"):
+        return f"{spec.type} cannot be written"
+    return ""
 
 
 def _overlaps(points: Sequence[Point]) -> list[Fault]:

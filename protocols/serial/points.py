@@ -119,6 +119,8 @@ def check(device: Device, points: Sequence[Point]) -> tuple[Fault, ...]:
     faults = [("", key, words) for key, words in (*_common_faults(options), *layout(options))]
     for point in points:
         faults += ((point.name, key, words) for key, words in _point_faults(point.spec, options))
+        if point.writable is not None:
+            faults.append((point.name, "writable", "serial devices are only read"))
     return tuple(faults)
 
 

@@ -43,6 +43,7 @@ class Line:
         self.takes_s = 0.0
         self.dead: set[str] = set()
         self.refuses = 0
+        self.listens = False
         self.connects: list[float] = []
         self.asked: list[tuple[float, str]] = []
         self.counters: Mapping[str, int] = {}
@@ -78,7 +79,9 @@ def play(run_virtually: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         async def main(loop: Any) -> tuple[Line, list[Batch], LinkRunner]:
             line, batches = Line(loop), []
             before(line)
-            driver = Driver("fake", Op, Op, tuple, line.connect, lambda device: False, ("serial:",), lambda *a: {})
+            driver = Driver(
+                "fake", Op, Op, tuple, line.connect, lambda device: line.listens, ("serial:",), lambda *a: {}
+            )
             monkeypatch.setattr(registry, "driver", lambda name: driver)
             monkeypatch.setattr(scheduler, "boottime_ns", loop.time_ns)
             monkeypatch.setattr(scheduler.random, "uniform", lambda low, high: 1.0)
@@ -133,6 +136,18 @@ def test_a_device_that_returns_is_polled_at_its_period_again(play: Callable[...,
     last = [t for t, _ in line.asked][-10:]
     assert [round(b - a, 6) for a, b in itertools.pairwise(last)] == [1.0] * 9
     assert runner.quarantined == []
+
+
+def test_input_that_a_listener_dropped_unread_is_said_in_rows_before_what_came_after(
+    play: Callable[..., Any],
+) -> None:
+    def listening(line: Line) -> None:
+        line.takes_s = 1.0
+        line.listens = True
+
+    _, batches, _ = play([op("a", 0)], 5.5, listening, {2.5: lambda line: setattr(line, "counters", {"dropped": 64})})
+    qualities = [int(batch.quality[0]) for batch in batches]
+    assert qualities == [0, 0, int(Quality.NOT_POLLED), 0, 0, 0, 0]
 
 
 def test_a_link_that_is_down_is_opened_again_with_growing_pauses_and_says_so_in_rows(play: Callable[..., Any]) -> None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 from protocols.api import Device, Link, Point
 from protocols.modbus.codec import mbap_frame, rtu_frame
+from protocols.modbus.framing import ASCII
 from protocols.modbus.points import Options, Register
 from protocols.testing import Rig
 
@@ -33,6 +34,11 @@ def answer(function: int, address: int, count: int) -> bytes:
 def rtu_answer(request: bytes) -> bytes:
     unit, function, address, count = struct.unpack(">BBHH", request[:6])
     return rtu_frame(unit, answer(function, address, count))
+
+
+def ascii_answer(request: bytes) -> bytes:
+    unit, function, address, count = struct.unpack(">BBHHx", bytes.fromhex(request[1:-2].decode()))
+    return ASCII.frame(unit, answer(function, address, count))
 
 
 def device(name: str = "meter", unit: int = 1, **options: object) -> Device:
@@ -187,6 +193,26 @@ async def rtu_slave(
     pty.listen(hear)
     try:
         yield Rig(pty.link(), lambda m: muted.__setitem__(0, m), pty.close), seen
+    finally:
+        pty.close()
+
+
+@asynccontextmanager
+async def ascii_slave() -> AsyncIterator[Rig]:
+    """Modbus ASCII on a pty; requests end with a line feed."""
+    pty, heard, muted = Pty(), bytearray(), [False]
+
+    def hear(data: bytes) -> None:
+        heard.extend(data)
+        while b"\n" in heard:
+            request, _, rest = bytes(heard).partition(b"\n")
+            heard[:] = rest
+            if not muted[0]:
+                pty.write(ascii_answer(request + b"\n"))
+
+    pty.listen(hear)
+    try:
+        yield Rig(Link("line", f"ascii:{pty.path}", baud=115_200), lambda m: muted.__setitem__(0, m), pty.close)
     finally:
         pty.close()
 

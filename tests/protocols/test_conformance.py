@@ -70,6 +70,26 @@ async def rtu_over_tcp() -> AsyncIterator[Rig]:
 
 
 @asynccontextmanager
+async def ascii_port() -> AsyncIterator[Rig]:
+    async with peers.ascii_slave() as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def ascii_over_tcp() -> AsyncIterator[Rig]:
+    async with peers.RawSlave(17, peers.ascii_answer).serve() as rig:
+        rig.link = Link("converter", rig.link.url.replace("tcp:", "ascii+tcp:"), baud=115_200)
+        yield rig
+
+
+@asynccontextmanager
+async def several() -> AsyncIterator[Rig]:
+    async with peers.TcpSlave().serve() as rig:
+        rig.link = Link("several", rig.link.url, connections=3)
+        yield rig
+
+
+@asynccontextmanager
 async def co2_sensor() -> AsyncIterator[Rig]:
     async with peers.RawSlave(9, lambda request: MHZ19B).serve() as rig:
         yield rig
@@ -91,6 +111,9 @@ CASES = (
     DriverCase("modbus-tcp", driver("modbus"), MODBUS, REGISTERS, tcp),
     DriverCase("modbus-rtu", driver("modbus"), MODBUS, REGISTERS, rtu),
     DriverCase("modbus-rtu-over-tcp", driver("modbus"), MODBUS, REGISTERS, rtu_over_tcp),
+    DriverCase("modbus-ascii", driver("modbus"), MODBUS, REGISTERS, ascii_port),
+    DriverCase("modbus-ascii-over-tcp", driver("modbus"), MODBUS, REGISTERS, ascii_over_tcp),
+    DriverCase("modbus-tcp-several", driver("modbus"), MODBUS, REGISTERS, several),
     DriverCase("serial-stream", driver("serial"), PM, {4: 0.0, 5: 8.0}, pms5003),
     DriverCase("serial-lines", driver("serial"), LOOP, {1: 12.5, 2: -3.0}, loops),
     DriverCase("serial-request", driver("serial"), CO2, {3: 636.0}, co2_sensor),

@@ -43,6 +43,16 @@ def test_every_code_is_explained() -> None:
     assert [code for code in MESSAGES if f"| {code} |" not in text] == []
 
 
+def test_codes_of_the_program_and_of_the_document_are_the_same() -> None:
+    rows = re.findall(r"^\| (CG-\d{4}) \| (.*?) \| (.*?) \|$", (DOCS / "errors.md").read_text(), re.MULTILINE)
+    files = (path for part in ("gateway", "protocols", "fastpath") for path in (DOCS.parent / part).rglob("*.py"))
+    used = {code for path in files for code in re.findall(r"CG-\d{4}", path.read_text())}
+    assert sorted(code for code, _, _ in rows) == sorted(used)
+    for code, what, todo in rows:
+        assert re.search("[가-힣]", what.partition("<br>")[2]), code
+        assert re.search("[가-힣]", todo.partition("<br>")[2]), code
+
+
 def test_the_walk_through_prints_what_it_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
