@@ -276,6 +276,11 @@ class Chain:
         rule[index, condition.RUNNING] = 0
         rule[index, condition.SINCE] = min(max(int(since_ns), -FAR_NS), FAR_NS)
 
+    def restore_alert(self, channel: int) -> None:
+        """Start the detector of `channel` within an onset: its alarm stood before the restart. It clears once the
+        channel is calm by the habits it then learns."""
+        self._state.detector[channel, detect.ACTIVE] = 1.0
+
     @property
     def nbytes(self) -> int:
         """Bytes of state."""

@@ -219,6 +219,16 @@ class LoopBank:
         self._out_peak = np.zeros(room)
         self._used = np.zeros(1, np.int64)
 
+    @property
+    def baselines(self) -> list[float]:
+        """Of each loop, NaN before its first sample."""
+        return np.where(self._whole[:, STARTED] != 0, self._number[:, BASE], np.nan).tolist()  # type: ignore[no-any-return]
+
+    def restore(self, loop: int, baseline: float) -> None:
+        """Start with the baseline of a moment ago: a loop that is covered right now does not take that for free."""
+        self._number[loop, BASE] = self._number[loop, LEVEL] = baseline
+        self._whole[loop, STARTED] = 1
+
     def push(self, samples: NDArray[Any]) -> LoopRows:
         """Samples f64[k, loops], or flat with the loops of one instant side by side."""
         block = np.require(samples, np.float64, ("C", "W"))

@@ -6,8 +6,10 @@ Readings never carry wall time; a record's wall time is computed when it is enco
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 import time
+from pathlib import Path
 
 UNSYNCHRONISED = 5  # TIME_ERROR of adjtimex(2): the kernel's clock is not disciplined
 UNKNOWN_NS = 3_600 * 1_000_000_000  # what an undisciplined clock may be off by, said rather than guessed smaller
@@ -18,6 +20,12 @@ _MAXERROR_AT = 24  # struct timex on 64-bit Linux: modes, offset, freq, maxerror
 
 def boottime_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def process_start_ns() -> int:
+    """When the kernel began this process: CLOCK_BOOTTIME rounded down to a clock tick."""
+    fields = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[19]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def utc_offset() -> tuple[int, int]:

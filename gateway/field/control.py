@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -16,14 +17,16 @@ from typing import Any
 LONGEST_REQUEST = 4096
 WAIT_S = 5.0
 
+Answers = Mapping[str, Callable[[], Any]]  # what is asked for -> the answer, or what waits for it
 
-async def serve(path: Path, answers: Mapping[str, Callable[[], Any]]) -> asyncio.Server:
+
+async def serve(path: Path, answers: Answers) -> asyncio.Server:
     """Listen at `path` (replaced if a dead process left it behind)."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await asyncio.wait_for(reader.readline(), WAIT_S):
-                writer.write(json.dumps(_answer(line, answers)).encode() + b"\n")
+                writer.write(json.dumps(await _answer(line, answers)).encode() + b"\n")
                 await asyncio.wait_for(writer.drain(), WAIT_S)
         except (OSError, ValueError, TimeoutError):
             pass  # a client that went away, talks nonsense or reads nothing
@@ -37,14 +40,15 @@ async def serve(path: Path, answers: Mapping[str, Callable[[], Any]]) -> asyncio
     return server
 
 
-def _answer(line: bytes, answers: Mapping[str, Callable[[], Any]]) -> Any:
+async def _answer(line: bytes, answers: Answers) -> Any:
     try:
         what = json.loads(line)["get"]
     except (ValueError, KeyError, TypeError):
         return {"error": 'expected a line such as {"get": "health"}'}
     if not isinstance(what, str) or what not in answers:
         return {"error": f"unknown request {what!r}", "known": sorted(answers)}
-    return answers[what]()
+    found = answers[what]()
+    return await found if inspect.isawaitable(found) else found
 
 
 def ask(path: Path, what: str, ask_within_s: float = WAIT_S) -> Any:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gateway.field.clock import boottime_ns
-from gateway.field.coverage import RestartGap
+from gateway.field.coverage import Coverage
 from gateway.field.routes import Routes
 from gateway.field.silence import Silence
 from gateway.field.writer import SpoolWriter
 from gateway.site.plan import Kind, Plan
-from gateway.spool.records import Draft, Event, Gap, Item, Phase, Window
+from gateway.spool.records import Draft, Event, Gap, Health, Item, Phase, Window
 from protocols.api import Batch, Quality
 
 if TYPE_CHECKING:
@@ -28,18 +28,19 @@ log = logging.getLogger("citygate.field")
 
 DRAFT_NS = 5_000_000_000  # open windows are noted in the spool this often: what a kill can take
 DRAFT_NS_A_CHANNEL = 10_000_000  # ... or less often on a large gateway: about 5 kB a second at most
+MISSED = {int(Quality.LINK_DOWN): "link", int(Quality.NOT_POLLED): "overrun"}  # what each means where a device speaks
 QUEUED_ROWS = 500_000  # readings that may wait for the kernels; beyond, the oldest are a declared gap
 
 
 class Engine:
     def __init__(
-        self, plan: Plan, writer: SpoolWriter, restart: RestartGap, standing: Sequence[Event], started_ns: int
+        self, plan: Plan, writer: SpoolWriter, coverage: Coverage, standing: Sequence[Event], started_ns: int
     ) -> None:
         channels = len(plan.channels)
         self._plan = plan
         self._writer = writer
         self._routes = Routes(plan)
-        self._restart = restart
+        self._coverage = coverage
         self._silence = Silence(plan, started_ns)
         self._silence.restore(standing)
         self._judge: Judge | None = None
@@ -55,12 +56,20 @@ class Engine:
         self._firsts: list[int] = []
         self._awaiting = int(self._fresh.sum())
         self._values_sent = False
+        self.counted = self._fresh.copy()  # channels whose values are readings: no raw samples, nothing derived
+        self._heard_ns = np.zeros(channels, np.int64)  # last reading with a number
         self.last_value = np.full(channels, np.nan)
         self.last_ns = np.zeros(channels, np.int64)
         self.last_quality = np.full(channels, int(Quality.NOT_POLLED), np.uint8)
         self.readings = np.zeros(channels, np.int64)
         self.standing: dict[str, Event] = {event.key: event for event in standing}
         self.events = 0
+
+    def begin(self) -> None:
+        """Before anything is asked: what the time since the last commit took. On disk as soon as the writer's next turn
+        is over."""
+        gaps, coverage = self._coverage.begin()
+        self._writer.submit([item for gap in gaps for item in self._routes.everyone(gap)], coverage=coverage)
 
     # -- from the scheduler ---------------------------------------------------------------------------------------
 
@@ -72,10 +81,14 @@ class Engine:
         self.last_value[batch.channel] = batch.value
         self.last_ns[batch.channel] = batch.time_ns
         self.last_quality[batch.channel] = batch.quality
-        heard = batch.channel if good.all() else batch.channel[good]
+        all_good = bool(good.all())
+        if not all_good:
+            self._missed(batch)
+        heard = batch.channel if all_good else batch.channel[good]
         if len(heard):
             np.add.at(self.readings, heard, 1)
             self._heard(batch, good)
+            np.maximum.at(self._heard_ns, heard, batch.time_ns if all_good else batch.time_ns[good])
         if self._judge is None:
             self._hold(batch)
         else:
@@ -93,6 +106,15 @@ class Engine:
             if events:
                 self._emit(events)
 
+    def _missed(self, batch: Batch) -> None:
+        """A port that is closed, or input nobody took in time: what a listening device says meanwhile is lost."""
+        for quality, reason in MISSED.items():
+            rows = batch.channel[batch.quality == quality]
+            if len(rows):
+                again = self._coverage.missed({c: int(self._heard_ns[c]) for c in rows.tolist()}, reason)
+                self._awaiting += int((~self._fresh[again]).sum())
+                self._fresh[again] = True
+
     def _first_readings(
         self, batch: Batch, good: np.typing.NDArray[np.bool_], new: np.typing.NDArray[np.bool_]
     ) -> None:
@@ -100,8 +122,8 @@ class Engine:
             if self._fresh[channel]:
                 self._fresh[channel] = False
                 self._awaiting -= 1
-                known = self._restart.first(channel, time_ns)
-                if not known or not self._values_sent:
+                self._coverage.heard(channel, time_ns)
+                if not self._heard_ns[channel] and not (self._values_sent and self._coverage.known(channel)):
                     self._firsts.append(channel)
         if not self._values_sent:
             self._values_sent = True
@@ -142,7 +164,6 @@ class Engine:
         for channel, time_ns, value in verdict.derived:
             self.last_value[channel], self.last_ns[channel] = value, time_ns
             self.last_quality[channel] = int(Quality.GOOD)
-            self._restart.first(channel, time_ns)
         if verdict.events:
             self._emit(verdict.events)
 
@@ -161,6 +182,10 @@ class Engine:
             items += self._routes.event(event)
             news.append(event)
         self._writer.submit(items, events=news)
+
+    def report(self, health: Health) -> None:
+        """State of the gateway itself, to every upstream."""
+        self._writer.submit(self._routes.everyone(health))
 
     # -- time -----------------------------------------------------------------------------------------------------
 
@@ -182,7 +207,8 @@ class Engine:
         self._flush(now_ns)
 
     def _flush(self, now_ns: int, *, closing: bool = False) -> None:
-        gaps, coverage = self._restart.take()
+        gaps = self._coverage.take()
+        coverage: dict[str, int] = {}
         items: list[tuple[str, Item]] = [item for gap in gaps for item in self._routes.everyone(gap)]
         rows, self._closed = sorted(self._closed, key=lambda row: (row.end_ns, row.channel)), []
         items += self._routes.windows(rows)
@@ -191,17 +217,17 @@ class Engine:
                 coverage[self._plan.channels[row.channel].name] = row.last_ns
         draft = None
         if closing:
-            draft = Draft()
+            draft = Draft(levels=self._judge.levels() if self._judge else {}, time_ns=now_ns)
         elif self._judge is not None and (rows or now_ns >= self._draft_due_ns):
-            draft = self._draft(self._judge.open_windows(now_ns))
+            draft = self._draft(self._judge, now_ns)
             self._draft_due_ns = now_ns + max(DRAFT_NS, len(draft.coverage) * DRAFT_NS_A_CHANNEL)
         self._writer.submit(items, coverage=coverage, draft=draft)
 
-    def _draft(self, rows: Sequence[Window]) -> Draft:
+    def _draft(self, judge: Judge, now_ns: int) -> Draft:
         """What a kill would otherwise take: the open windows as they are now."""
-        rows = [row for row in rows if row.n]
+        rows = [row for row in judge.open_windows(now_ns) if row.n]
         coverage = {self._plan.channels[row.channel].name: row.last_ns for row in rows}
-        return Draft(tuple(self._routes.windows(rows)), coverage)
+        return Draft(tuple(self._routes.windows(rows)), coverage, judge.levels(), now_ns)
 
     def close(self) -> None:
         """A clean stop: every open window is closed and committed as it is."""
@@ -210,7 +236,7 @@ class Engine:
             self._send_firsts()
         if self._judge is not None:
             self._closed += self._judge.close_all(now_ns)
-        self._restart.give_up(now_ns)
+        self._coverage.give_up(now_ns)
         self._flush(now_ns, closing=True)
 
     @property

@@ -6,7 +6,7 @@ In: batches. Out: closed windows and events. It knows no clock, no file and no d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,7 +38,15 @@ class Verdict:
 class Judge:
     """Every reading of the site, in order, through the chain and the services."""
 
-    def __init__(self, plan: Plan, start_ns: int, utc_offset_ns: int, standing: Sequence[Event]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        start_ns: int,
+        utc_offset_ns: int,
+        standing: Sequence[Event],
+        levels: Mapping[str, float] | None = None,
+    ) -> None:
+        """`standing` and `levels`: what the one before it knew at its last commit."""
         self._plan = plan
         self._services: list[Service] = [
             water.instruments(plan),
@@ -53,10 +61,15 @@ class Judge:
         self._owners, conditions = _by_channel(self._services)
         self._chain = fastpath.chain.Chain(_channel_params(plan), conditions, start_ns=start_ns, align_ns=utc_offset_ns)
         self._restore(standing)
+        for station in self._stations:
+            station.restore_levels(levels or {})
 
     def _restore(self, standing: Sequence[Event]) -> None:
         rows = {owner: row for row, owner in enumerate(self._owners)}
+        names = {channel.name: channel.index for channel in self._plan.channels}
         for old in standing:
+            if old.code == "anomaly.level" and old.subject in names:
+                self._chain.restore_alert(names[old.subject])
             for number, service in enumerate(self._services):
                 for condition in service.restore(old):
                     self._chain.restore_condition(rows[number, condition], True, old.onset_ns)
@@ -128,6 +141,10 @@ class Judge:
             times, values = self._chain.evidence(channel, EVIDENCE_SAMPLES)
             filled.append((channel, tuple(zip(times.tolist(), values.tolist(), strict=True))))
         return replace(event, evidence=tuple(filled))
+
+    def levels(self) -> dict[str, float]:
+        """What a successor must know besides the alarms that stand: baselines by channel name."""
+        return {name: level for station in self._stations for name, level in station.levels.items()}
 
     def close_due(self, now_ns: int) -> list[Window]:
         return _windows(self._chain.close_due(now_ns))

@@ -17,59 +17,83 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway import VERSION
 from gateway.field import control
-from gateway.field.clock import boottime_ns, utc_offset
-from gateway.field.coverage import RestartGap
+from gateway.field.clock import boottime_ns, process_start_ns, utc_offset
+from gateway.field.coverage import Coverage
 from gateway.field.engine import Engine
+from gateway.field.lock import StateLock
 from gateway.field.notify import notify
 from gateway.field.scheduler import LinkRunner
 from gateway.field.writer import SpoolWriter
 from gateway.site.compile import load_plan
 from gateway.site.faults import Faults
 from gateway.site.plan import Kind, Plan
+from gateway.spool.records import Health
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
 
 log = logging.getLogger("citygate.field")
 
 TICK_S = 1.0
+FIRST_COMMIT_S = 2.0  # polling does not wait longer for a disk that is slow
+LEVELS_NS = 600_000_000_000  # baselines older than this may have drifted away
+FIRST_HEALTH_NS, HEALTH_NS = 3_000_000_000, 600_000_000_000
 
 
 class Field:
     """One compiled plan, running."""
 
-    def __init__(self, plan: Plan) -> None:
-        state = Path(plan.state_dir)
-        state.mkdir(parents=True, exist_ok=True)
+    def __init__(self, plan: Plan, since_ns: int = 0) -> None:
+        """`since_ns`: when the process began, for its first plan. Raises SpoolError; then nothing is held."""
+        self._state = Path(plan.state_dir)
         self._plan = plan
         self._started_ns = boottime_ns()
         self._offset_ns, self._uncertainty_ns = utc_offset()
+        self._lock = StateLock(self._state)
+        try:
+            self._open(since_ns)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, since_ns: int) -> None:
+        plan, state = self._plan, self._state
         self.spool = Spool.open(state / "spool.db", role="writer", limit_mb=plan.spool_limit_mb)
         self.spool.set_offset(self._offset_ns, self._uncertainty_ns)
         covered_boot, covered = self.spool.coverage()
         standing = self.spool.standing()
         self._standing = standing
+        at_ns, levels = self.spool.levels()
+        self._levels = levels if self._started_ns - at_ns < LEVELS_NS else {}
         self.writer = SpoolWriter(
             self.spool,
             self.spool.put_catalog(plan.catalog),
             covered if covered_boot == self.spool.boot else {},
         )
-        restart = RestartGap(
+        coverage = Coverage(
             plan.channels,
             covered,
             boot=self.spool.boot,
             covered_boot=covered_boot,
             clean=self.spool.was_clean,
             started_ns=self._started_ns,
+            since_ns=since_ns,
             listens=_listening(plan),
         )
-        self.engine = Engine(plan, self.writer, restart, standing, self._started_ns)
-        self.links = {link.link.name: LinkRunner(link, self.engine.take) for link in plan.links}
+        self.engine = Engine(plan, self.writer, coverage, standing, self._started_ns)
+        self.engine.begin()
+        self.writer.turn(FIRST_COMMIT_S)
+        self.links = {
+            link.link.name: LinkRunner(link, self.engine.take, number / len(plan.links))
+            for number, link in enumerate(plan.links)
+        }
         self._socket = state / "field.sock"
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; what is in flight then is finished and committed."""
         server = await control.serve(self._socket, {"live": self.live, "health": self.health})
+        log.info("polling %d devices on %d links", len(self._plan.devices), len(self.links))
         async with asyncio.TaskGroup() as group:
             for runner in self.links.values():
                 group.create_task(runner.run(stop), name=f"link {runner.name}")
@@ -78,13 +102,16 @@ class Field:
             group.create_task(self._load_judge(), name="kernels")
         self.engine.close()
         server.close()
-        self._socket.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file system that went read-only keeps it; the next start replaces it
+            self._socket.unlink()
         committed = await asyncio.to_thread(self.writer.close)
         if committed:
             self.spool.mark_clean()
         else:
-            log.error("%d submissions could not be committed and are lost", self.writer.held)
+            log.error("%d records could not be committed and are lost", self.writer.held)
         self.spool.close()
+        self._lock.release()
+        log.info("stopped")
 
     async def _load_judge(self) -> None:
         """Numba is imported after the first readings are on their way, in a thread."""
@@ -96,10 +123,11 @@ class Field:
         from gateway.field.judge import Judge, warm
 
         warm()
-        return Judge(self._plan, self._started_ns, self._offset_ns, self._standing)
+        return Judge(self._plan, self._started_ns, self._offset_ns, self._standing, self._levels)
 
     async def _tick(self, stop: asyncio.Event) -> None:
         ready = False
+        health_due_ns = self._started_ns + FIRST_HEALTH_NS
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
@@ -107,8 +135,14 @@ class Field:
             self.engine.tick(boottime_ns())
             offset_ns, uncertainty_ns = utc_offset()
             if abs(offset_ns - self._offset_ns) > max(1_000_000, uncertainty_ns // 4):
-                self._offset_ns = offset_ns
-                self.spool.set_offset(offset_ns, uncertainty_ns)
+                with contextlib.suppress(SpoolError):  # the disk refuses: tried again with the next tick
+                    await asyncio.to_thread(self.spool.set_offset, offset_ns, uncertainty_ns)
+                    self._offset_ns = offset_ns
+            if boottime_ns() >= health_due_ns:
+                health_due_ns = boottime_ns() + HEALTH_NS
+                waiting = await asyncio.to_thread(self._depth)
+                facts = self._facts(sum(waiting.values()))
+                self.engine.report(Health(boottime_ns(), facts))
             if not ready:
                 ready = True
                 notify("READY=1\nSTATUS=polling")
@@ -125,6 +159,32 @@ class Field:
                 async with asyncio.timeout(min(wait_s, TICK_S)):
                     await stop.wait()
 
+    def _depth(self) -> dict[str, int]:
+        """Records waiting, by upstream and lane. Not from the event loop: it waits for a commit under way."""
+        try:
+            return {f"{u}/{lane.name.lower()}": d[0] for (u, lane), d in self.spool.depth().items()}
+        except SpoolError:
+            return {}
+
+    def _facts(self, waiting: int) -> dict[str, str | int | float]:
+        """What a center must know of the box itself, as short as it can be said."""
+        down = [name for name, runner in self.links.items() if not runner.up]
+        quarantined = [name for runner in self.links.values() for name in runner.quarantined]
+        facts: dict[str, str | int | float] = {
+            "version": VERSION,
+            "uptime_s": round((boottime_ns() - self._started_ns) / 1e9),
+            "clock_uncertainty_s": round(self._uncertainty_ns / 1e9, 3),
+            "links": len(self.links),
+            "links_down": len(down),
+            "devices_quarantined": len(quarantined),
+            "devices_silent": len(self.engine.silent),
+            "overruns": sum(runner.overruns for runner in self.links.values()),
+            "commits_refused": self.writer.refused,
+            "spool_records": waiting,
+        }
+        insecure = [u.name for u in self._plan.upstreams if u.insecure]
+        return facts | ({"insecure": ", ".join(insecure)} if insecure else {})
+
     # -- what the control socket tells ----------------------------------------------------------------------------
 
     def live(self) -> dict[str, Any]:
@@ -139,6 +199,7 @@ class Field:
                     "unit": channel.unit,
                     "label": {"en": channel.label_en, "ko": channel.label_ko},
                     "unproven": channel.unproven,
+                    "word": dict(channel.words).get(round(value), "") if channel.words and value == value else "",
                     "value": None if math.isnan(value) else value,
                     "quality": quality,
                     "age_s": round((now_ns - last_ns) / 1e9, 3) if last_ns else None,
@@ -165,13 +226,14 @@ class Field:
             ],
         }
 
-    def health(self) -> dict[str, Any]:
+    async def health(self) -> dict[str, Any]:
         """Links, devices, spool."""
+        depth = await asyncio.to_thread(self._depth)
         return {
             "gateway": self._plan.gateway,
             "uptime_s": round((boottime_ns() - self._started_ns) / 1e9, 1),
             "clock": {"uncertainty_s": utc_offset()[1] / 1e9},
-            "readings": int(self.engine.readings.sum()),
+            "readings": int(self.engine.readings[self.engine.counted].sum()),
             "events": self.engine.events,
             "links": {
                 name: {
@@ -181,19 +243,24 @@ class Field:
                     "overruns": runner.overruns,
                     "reconnects": runner.reconnects,
                     "quarantined": runner.quarantined,
+                    "planned": round(runner.planned, 4),
+                    "used": round(runner.used, 4),
+                    "devices": runner.learned(),
+                    "identity": runner.identity,
                     "counters": dict(runner.reader.counters) if runner.reader is not None else {},
                 }
                 for name, runner in self.links.items()
             },
             "silent": self.engine.silent,
             "spool": {
-                "depth": {f"{u}/{lane.name.lower()}": d[0] for (u, lane), d in self.spool.depth().items()},
+                "depth": depth,
                 "commits": self.writer.commits,
                 "refused": self.writer.refused,
                 "held": self.writer.held,
                 "fault": None if self.writer.fault is None else str(self.writer.fault),
             },
             "insecure": [u.name for u in self._plan.upstreams if u.insecure],
+            "version": VERSION,
         }
 
 
@@ -222,6 +289,7 @@ async def _serve(site: str, plan: Plan) -> None:
     loop = asyncio.get_running_loop()
     over, changed = asyncio.Event(), asyncio.Event()
     fresh: list[Plan] = [plan]
+    since_ns = process_start_ns()
 
     def reload() -> None:
         notify("RELOADING=1")
@@ -239,7 +307,8 @@ async def _serve(site: str, plan: Plan) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
     while not over.is_set():
         changed.clear()
-        field, stop = Field(fresh[-1]), asyncio.Event()
+        field, stop = Field(fresh[-1], since_ns), asyncio.Event()
+        since_ns = 0
         watcher = asyncio.create_task(_first_of((over, changed), stop))
         await field.run(stop)
         watcher.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gateway.site.plan import Plan
-from gateway.spool.records import Event, Gap, Item, Values, Window, Windows
+from gateway.spool.records import Event, Gap, Health, Item, Values, Window, Windows
 from gateway.wire.pack import chunk
 
 VALUES_A_RECORD = 40  # keeps a pack of first values below one datagram of about 1 kB
@@ -44,7 +44,7 @@ class Routes:
             for part in _parts([row for row in rows if row[0] in takes])
         ]
 
-    def everyone(self, item: Gap) -> list[tuple[str, Item]]:
+    def everyone(self, item: Gap | Health) -> list[tuple[str, Item]]:
         return [(upstream.name, item) for upstream in self._upstreams]
 
 

@@ -41,11 +41,19 @@ class Silence:
                     onset_ns=time_ns,
                 )
             )
+            self._wait_for_the_others(link, time_ns)
         self._silent.discard(device)
         if device in self._reported:
             self._reported.discard(device)
             events.append(self._event(device, Phase.CLEAR, time_ns, time_ns))
         return events
+
+    def _wait_for_the_others(self, link: str, time_ns: int) -> None:
+        """The link is back: devices it held back, and that stay silent, are missed after their own time."""
+        for i in self._silent - self._reported:
+            if self._devices[i].link == link:
+                self._last_ns[i] = max(self._last_ns[i], time_ns)
+        self._silent -= {i for i in self._silent - self._reported if self._devices[i].link == link}
 
     def next_deadline_ns(self) -> int | None:
         """When the next device that still talks would be missed."""

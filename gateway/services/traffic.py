@@ -6,7 +6,7 @@ Waveforms come in as columns and go to the loop kernel; what comes out are readi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,6 +132,18 @@ class LoopStation:
                 numbers={"seconds": self._stuck_s},
             )
         ]
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """Baselines of the loops, by channel name."""
+        pairs = zip(self._names, self._bank.baselines, strict=True)
+        return {name: baseline for name, baseline in pairs if baseline == baseline}
+
+    def restore_levels(self, levels: Mapping[str, float]) -> None:
+        """Baselines of shortly before: a loop on which something stood through the restart is still judged."""
+        for loop, name in enumerate(self._names):
+            if name in levels:
+                self._bank.restore(loop, levels[name])
 
     def restore(self, standing: Event) -> None:
         """Take back a stuck loop. It counts as standing until it lets go."""

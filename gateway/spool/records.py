@@ -98,10 +98,13 @@ class Windows:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """The windows still open, as they would be committed now. Each replaces the one before; a writer that finds one
-    left by a killed predecessor makes records of it. `coverage` is what that adds: last_ns by channel name."""
+    left by a killed predecessor makes records of it. `coverage` is what that adds: last_ns by channel name. `levels`
+    are baselines at `time_ns` that whoever comes next may start from."""
 
     items: tuple[tuple[str, Windows], ...] = ()
     coverage: Mapping[str, int] = field(default_factory=dict)
+    levels: Mapping[str, float] = field(default_factory=dict)
+    time_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,9 @@ class Values:
 class Gap:
     """Readings that will never come: per entry (channels, from_ns, to_ns), both bounds exclusive. `from_boot` and
     `to_boot` name the boot whose clock the bound belongs to, when it is not the record's own. `records` holds (lane,
-    boot, first seq, last seq) of records that will never come. `reason`: crash, stopped, overrun, disk, thinned,
-    refused (the center would not take it), damaged (unreadable in the spool)."""
+    boot, first seq, last seq) of records that will never come. `reason`: crash, stopped, start (a device spoke
+    before it could be heard), link (its port was closed), overrun, disk, thinned, refused (the center would not take
+    it), damaged (unreadable in the spool)."""
 
     reason: str
     entries: tuple[tuple[tuple[int, ...], int, int], ...]

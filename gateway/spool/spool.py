@@ -8,6 +8,8 @@ One lock a `Spool`: any thread may call.
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -39,13 +41,15 @@ from gateway.spool.records import (
 )
 from gateway.spool.trouble import SpoolError
 
+log = logging.getLogger("citygate.spool")
+
 FILE = "spool.db"  # in the state folder of a site
 HIGH_WATER = 0.90  # of the limit: from here on summaries make room
 LOW_WATER = 0.88
 IN_THE_AIR = 16  # the oldest of each upstream and lane may be on their way: not evicted
 
 Role = Literal["writer", "reader"]
-Marks = tuple[Sequence[Event], Mapping[str, int] | None, bytes | None]  # standing, coverage, draft
+Marks = tuple[Sequence[Event], Mapping[str, int] | None, bytes | None, Draft | None]  # standing, coverage, draft
 Lost = tuple[int, int, int, str, int, int, bytes]  # rowid, boot, catalog, upstream, lane, seq, blob
 
 
@@ -117,7 +121,7 @@ class Spool:
         rows = [(upstream, lane_of(item), _time_of(item), to_blob(item)) for upstream, item in items]
         drafted = None if draft is None else _drafted(draft)
         size = sum(len(row[3]) + 100 for row in rows) + len(drafted or b"")
-        marks = (standing, coverage, drafted)
+        marks = (standing, coverage, drafted, draft)
         try:
             with self._lock:
                 out = self._append(rows, catalog, marks, size)
@@ -223,6 +227,13 @@ class Spool:
             row = self._db.execute("SELECT boot, blob FROM coverage").fetchone()
         return (row[0], cbor2.loads(row[1])) if row else ("", {})
 
+    def levels(self) -> tuple[int, dict[str, float]]:
+        """Time and values of the last draft's baselines, if it was written in this boot."""
+        with self._lock, self._reading():
+            row = self._db.execute("SELECT value FROM meta WHERE name = 'levels'").fetchone()
+        boot, time_ns, levels = json.loads(row[0]) if row else ("", 0, {})
+        return (time_ns, levels) if boot == self._own[1] else (0, {})
+
     def depth(self) -> dict[tuple[str, Lane], tuple[int, int, int]]:
         """By upstream and lane: records, bytes, time of the oldest (ns of its own boot)."""
         with self._lock, self._reading():
@@ -246,7 +257,10 @@ class Spool:
     # -- inside
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as bad:
+            raise schema.cannot_write(self.path, OSError(f"unable to open: {bad.strerror}")) from bad
         synchronous = "FULL" if self.role == "writer" else "NORMAL"
         try:
             self._db = schema.connect(self.path, synchronous=synchronous, limit_mb=self._limit_mb)
@@ -289,6 +303,9 @@ class Spool:
             with suppress(OSError):
                 os.replace(f"{self.path}{tail}", f"{aside}{tail}")
         self.quarantined = aside
+        log.error(
+            "CG-2003 the spool was corrupt: put aside as %s, a new one is begun / 손상된 스풀을 보관했습니다", aside
+        )
 
     def _replace(self) -> None:
         """The file broke under the running writer: start a new one with what is known of the old."""
@@ -311,10 +328,16 @@ class Spool:
         try:
             return self._append_once(rows, catalog, marks, size)
         except sqlite3.OperationalError as bad:
-            if "full" not in str(bad):
-                raise
+            if "full" not in str(bad) or not self._near_limit(size):
+                raise  # the disk itself is full: dropping what is stored would win nothing
             # Evict at once what the water marks would have let stay, alarms excepted, and try once more.
             return self._append_once(rows, catalog, marks, max(size * 4, int(self._max_pages * schema.PAGE * 0.2)))
+
+    def _near_limit(self, size: int) -> bool:
+        """Whether it may have been the limit that was met."""
+        pages = int(self._db.execute("PRAGMA page_count").fetchone()[0])
+        free = int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+        return (pages - free) * schema.PAGE + 4 * size > 0.8 * self._max_pages * schema.PAGE
 
     def _append_once(
         self,
@@ -331,7 +354,7 @@ class Spool:
             out = []
             for upstream, lane, t_ns, blob in rows:
                 out.append((upstream, lane, self._insert(db, upstream, lane, t_ns, found[0], blob)))
-            standing, coverage, drafted = marks
+            standing, coverage, drafted, draft = marks
             for event in standing:
                 if event.phase is Phase.CLEAR:
                     db.execute("DELETE FROM standing WHERE key = ?", (event.key,))
@@ -344,6 +367,9 @@ class Spool:
                 db.execute("DELETE FROM draft")
             elif drafted is not None:
                 db.execute("INSERT OR REPLACE INTO draft VALUES(0, ?, ?)", (found[0], drafted))
+            if draft is not None and draft.levels:
+                known = json.dumps([self._own[1], draft.time_ns, dict(draft.levels)])
+                db.execute("INSERT OR REPLACE INTO meta VALUES('levels', ?)", (known,))
         return out
 
     def _promote(self, db: sqlite3.Connection) -> None:
@@ -357,7 +383,7 @@ class Spool:
             self._insert(db, upstream, Lane.SUMMARY, _time_of(item) if item else 0, row[0], blob)
         before = db.execute("SELECT boot, blob FROM coverage").fetchone()
         coverage = cbor2.loads(before[1]) if before and before[0] == self._own[1] else {}
-        merged = cbor2.dumps({**coverage, **covered})
+        merged = cbor2.dumps({**coverage, **{name: max(ns, coverage.get(name, ns)) for name, ns in covered.items()}})
         db.execute("INSERT OR REPLACE INTO coverage VALUES(0, ?, ?)", (self._own[1], merged))
         db.execute("DELETE FROM draft")
 

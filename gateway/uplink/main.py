@@ -19,21 +19,20 @@ log = logging.getLogger("citygate.uplink")
 
 
 def run(site: str) -> int:
-    """0 after a clean stop, 2 for a site file with faults, 3 where the spool or every upstream cannot be used."""
+    """0 after a clean stop, 1 for a site file with faults, 2 where the spool or every upstream cannot be used."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
     logging.getLogger("coap").setLevel(logging.CRITICAL)  # the answers are judged and logged here
     try:
-        asyncio.run(_serve(site, load_site(site)))
+        return asyncio.run(_serve(site, load_site(site)))
     except Faults as bad:
         print(bad.text(), file=sys.stderr)
-        return 2
+        return 1
     except Trouble as bad:
         print(bad, file=sys.stderr)
-        return 3
-    return 0
+        return 2
 
 
-async def _serve(path: str, site: Site) -> None:
+async def _serve(path: str, site: Site) -> int:
     loop = asyncio.get_running_loop()
     stop, reload = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -43,7 +42,7 @@ async def _serve(path: str, site: Site) -> None:
     try:
         faults = await uplink.apply(site.upstreams)
         if faults and len(faults) == len(site.upstreams):
-            raise faults[0]
+            return 2  # each was logged with its reason
         log.info("ready: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")
         while not stop.is_set():
             await uplink.until(stop, reload)
@@ -53,6 +52,7 @@ async def _serve(path: str, site: Site) -> None:
     finally:
         await uplink.close()
     log.info("stopped")
+    return 0
 
 
 async def _reload(uplink: Uplink, path: str) -> None:

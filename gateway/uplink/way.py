@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import aiocoap
 from aiocoap import error, oscore
 from aiocoap.message import UndecidedRemote
-from aiocoap.numbers.codes import CHANGED, POST
+from aiocoap.numbers.codes import CHANGED, POST, UNAUTHORIZED
 from aiocoap.transports.oscore import OSCOREAddress
 
 from gateway.site.upstream import Upstream
@@ -33,6 +33,8 @@ from gateway.wire.pack import MAX_PAYLOAD
 
 PING_S = 0.5
 ANSWER_S = 2.0  # for a center that has taken the message and thinks
+AGAIN = 3  # messages lost to a center's check for freshness before it counts as busy
+REPLAY = b"Replay detected"  # aiocoap's words
 ROTATE = 30_000  # messages on one port: the library stops at 65,530 in 247 s
 
 log = logging.getLogger("citygate.uplink")
@@ -45,6 +47,7 @@ class Kind(Enum):
     BUSY = "busy"
     ODD = "odd"  # an answer no center of ours gives
     DEAD = "dead"  # no answer
+    STALE = "stale"  # the center started again meanwhile, or another lane was first to prove that we are alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,18 @@ class Port:
         self._sent = 0
 
     async def send(self, path: str, payload: bytes) -> Answer:
-        """Deliver one message; returns when the center has answered or is not there."""
+        """Deliver one message; returns when the center has answered or is not there.
+
+        A center that started anew asks for freshness (RFC 8613, appendix B.1.2), which the library answers. When it
+        starts once more in between, or the other port answers first with a higher number, the message was just unlucky:
+        it goes out again under a new number."""
+        for _ in range(AGAIN):
+            answer = await self._once(path, payload)
+            if answer.kind is not Kind.STALE:
+                return answer
+        return Answer(Kind.BUSY, answer.detail)
+
+    async def _once(self, path: str, payload: bytes) -> Answer:
         way = self._way
         tuning = Tuning(way.trip.timeout_s)
         try:
@@ -172,6 +186,8 @@ class Port:
             response = await self._answer(message, len(payload) > MAX_PAYLOAD, tuning.patience_s + ANSWER_S)
         except oscore.NotAProtectedMessage as plain:
             code = plain.plain_message.code
+            if code == UNAUTHORIZED and plain.plain_message.payload == REPLAY:
+                return Answer(Kind.STALE, "asks for fresh numbers")
             return Answer(Kind.BUSY if code.class_ == 5 else Kind.STRANGER, str(code))
         except oscore.ProtectionInvalid:
             await self.close()
@@ -216,7 +232,9 @@ def classify(response: Any) -> Answer:
     detail = f"{code} {words}".strip()
     if code.class_ == 5 or code.dotted == "4.29":
         return Answer(Kind.BUSY, detail, float(min(response.opt.max_age or 0, 60)))
-    if code.dotted == "4.01":
+    if code == UNAUTHORIZED and response.opt.echo is not None:
+        return Answer(Kind.STALE, "asks for fresh numbers")
+    if code == UNAUTHORIZED:
         return Answer(Kind.STRANGER, detail)
     return Answer(Kind.REFUSED if code.class_ == 4 else Kind.ODD, detail)
 

@@ -220,6 +220,16 @@ def test_a_standing_alarm_is_not_raised_again_after_a_restart():
     assert push(chain, [2 * S], [30.0]).changes.met.tolist() == [0]
 
 
+def test_an_alert_that_stood_before_a_restart_clears_once_and_then_may_come_again():
+    chain = Chain(channels(detector=[1]), conditions(), start_ns=0)
+    chain.restore_alert(0)
+    noise = np.random.default_rng(3).normal(20.0, 0.1, 400)
+    first = push(chain, range(0, 400 * S, S), noise).alerts
+    assert first.onset.tolist() == [0]
+    again = push(chain, range(400 * S, 410 * S, S), np.full(10, 60.0)).alerts
+    assert again.onset.tolist()[:1] == [1]
+
+
 @pytest.mark.parametrize(
     ("broken", "word"),
     [

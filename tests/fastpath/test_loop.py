@@ -252,3 +252,14 @@ def test_recorded_waveforms(name, wanted):
     if numba.config.DISABLE_JIT:
         pytest.skip("millions of samples: only with compiled kernels")
     assert f1_of(name) >= wanted
+
+
+def test_a_loop_covered_through_a_restart_is_stuck_and_comes_free():
+    before = LoopBank(1, 100.0, stuck_s=2.0)
+    before.push(np.full((300, 1), 0.5))
+    [baseline] = before.baselines
+    assert np.isnan(LoopBank(1, 100.0).baselines[0])
+    after = LoopBank(1, 100.0, stuck_s=2.0)
+    after.restore(0, baseline)
+    assert after.push(np.full((300, 1), 3.5)).kind.tolist() == [1]
+    assert after.push(np.full((300, 1), 0.5)).kind.tolist() == [2, 0]

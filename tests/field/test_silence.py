@@ -55,6 +55,16 @@ def test_a_link_that_is_down_is_one_alarm_and_holds_back_its_devices(make_plan: 
     assert silence.heard(0, 11 * S) == []
 
 
+def test_a_device_that_stays_silent_when_its_link_is_back_is_missed_after_its_own_time(
+    make_plan: Callable[[str], Plan],
+) -> None:
+    silence = Silence(make_plan(SITE), 0)
+    silence.overdue(9 * S, lambda link: True)
+    silence.heard(1, 10 * S)
+    assert silence.next_deadline_ns() == 13 * S
+    assert told(silence.overdue(13 * S, lambda link: False)) == [("health.device_silent", "ONSET", "a", 13 * S)]
+
+
 def test_an_alarm_that_stood_before_a_restart_ends_when_the_device_is_heard(make_plan: Callable[[str], Plan]) -> None:
     plan = make_plan(SITE)
     before = Silence(plan, 0)

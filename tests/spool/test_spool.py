@@ -9,7 +9,7 @@ import pytest
 
 from gateway.site.upstream import Catalog
 from gateway.spool import spool as spool_module
-from gateway.spool.records import Event, Gap, Health, Lane, Phase, Severity, Values, Window, Windows
+from gateway.spool.records import Draft, Event, Gap, Health, Lane, Phase, Severity, Values, Window, Windows
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
 
@@ -240,3 +240,49 @@ def test_an_unknown_catalog_is_a_mistake_of_ours(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="catalog"):
         spool.append([("a", Values(()))], catalog="nope")
     spool.close()
+
+
+def test_baselines_outlive_a_kill_and_a_clean_stop_but_not_a_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, catalog = opened(tmp_path / "s.db")
+    assert writer.levels() == (0, {})
+    writer.append([], catalog=catalog, draft=Draft((("a", windows(0)),), {"dev.p0": 9}, {"loop": 1.25}, 7))
+    writer.append([], catalog=catalog, draft=Draft())
+    writer.close()
+    writer, _ = opened(tmp_path / "s.db")
+    assert writer.levels() == (7, {"loop": 1.25})
+    writer.close()
+    monkeypatch.setattr(spool_module, "kernel_boot", lambda: "another")
+    writer, _ = opened(tmp_path / "s.db")
+    assert writer.levels() == (0, {})
+    writer.close()
+
+
+def test_a_full_disk_does_not_make_the_spool_drop_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, catalog = opened(tmp_path / "s.db", limit_mb=4)
+    for k in range(200):
+        writer.append([("a", windows(k * 10))], catalog=catalog)
+    once = writer._append_once
+
+    def full(*args: object) -> object:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(writer, "_append_once", full)
+    with pytest.raises(SpoolError, match="CG-2001"):
+        writer.append([("a", windows(9000))], catalog=catalog)
+    monkeypatch.setattr(writer, "_append_once", once)
+    writer.append([("a", windows(9000))], catalog=catalog)
+    assert writer.depth()["a", Lane.SUMMARY][0] == 201
+    assert ("a", Lane.DIAGNOSTIC) not in writer.depth()
+    writer.close()
+
+
+def test_a_draft_never_takes_coverage_back(tmp_path: Path) -> None:
+    writer, catalog = opened(tmp_path / "s.db")
+    writer.append([], catalog=catalog, draft=Draft((("a", windows(0)),), {"dev.p0": 9}))
+    writer.append([], catalog=catalog, coverage={"dev.p0": 30})
+    writer.close()
+    writer, _ = opened(tmp_path / "s.db")
+    assert writer.coverage()[1] == {"dev.p0": 30}
+    writer.close()

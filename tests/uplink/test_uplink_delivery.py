@@ -13,14 +13,15 @@ from typing import Any
 import aiocoap
 import aiocoap.resource
 import pytest
+from aiocoap import oscore
 from aiocoap.numbers.codes import Code
 
 from gateway.center import main as center_main
 from gateway.site.upstream import Catalog, Upstream
 from gateway.spool.records import Event, Gap, Item, Lane, Phase, Severity, Values, Window, Windows
 from gateway.spool.spool import Spool
-from gateway.spool.trouble import Trouble
-from gateway.uplink import roundtrip, way
+from gateway.spool.trouble import SpoolError, Trouble
+from gateway.uplink import lanes, roundtrip, way
 from gateway.uplink.roundtrip import FLOOR_S, RoundTrip
 from gateway.uplink.uplink import Uplink, run
 from gateway.wire.credentials import create
@@ -370,3 +371,53 @@ def test_backing_off_is_bounded_and_scattered() -> None:
     assert 0.1 < waits[0] <= 0.2
     assert max(waits) <= 15.0
     assert len(set(waits)) > 30
+
+
+async def test_what_a_full_disk_cannot_forget_is_not_sent_again_and_said_once(
+    tmp_path: Path, writer: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    port, refusals, forget = free_port(), 0, Spool.ack
+
+    def full(*args: object) -> None:
+        nonlocal refusals
+        refusals += 1
+        raise SpoolError("CG-2001", "no room left", "공간 부족")
+
+    monkeypatch.setattr(Spool, "ack", full)
+    monkeypatch.setattr(lanes, "POLL_S", 0.01)
+    put(writer, event("one"), *(windows(k) for k in range(3)))
+    async with center(tmp_path, port), sending(tmp_path, secure(tmp_path, port)):
+        await until(lambda: refusals > 20)
+        put(writer, event("two"))
+        await until(lambda: rows(tmp_path, "SELECT count(*) FROM event") == [(2,)])
+        monkeypatch.setattr(Spool, "ack", forget)
+        await until(lambda: not writer.depth())
+    assert whole(tmp_path)
+    assert rows(tmp_path, "SELECT * FROM duplicate") == []
+    assert sum("CG-2001" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("bad_luck", [1, 2, 9])
+async def test_a_number_that_came_too_late_for_a_restarted_center_is_replaced_not_called_a_stranger(
+    bad_luck: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay = aiocoap.Message(code=Code.UNAUTHORIZED, payload=b"Replay detected")
+    echo = aiocoap.Message(code=Code.UNAUTHORIZED, echo=b"12345678")
+    asked = 0
+
+    async def answer(*args: object) -> aiocoap.Message:
+        nonlocal asked
+        asked += 1
+        if asked > bad_luck:
+            return aiocoap.Message(code=Code.CHANGED)
+        if asked % 2:
+            raise oscore.NotAProtectedMessage("plain", replay)
+        return echo
+
+    port = way.Port(way.Way(Upstream("city", "coap://127.0.0.1:5683", "", True, ("",)), "cab", None))
+    monkeypatch.setattr(port, "_answer", answer)
+    try:
+        got = await port.send("w", b"")
+    finally:
+        await port.close()
+    assert got.kind is (way.Kind.STORED if bad_luck < way.AGAIN else way.Kind.BUSY)

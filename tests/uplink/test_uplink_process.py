@@ -53,8 +53,8 @@ def test_it_reloads_refuses_a_broken_file_and_stops_clean(tmp_path: Path) -> Non
 def test_it_says_why_it_cannot_start(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     for text, status, words in (
-        (SITE + "x = [", 2, "site.toml"),
-        (SITE.replace("insecure = true", 'credentials = "none"'), 3, "CG-4001"),
+        (SITE + "x = [", 1, "site.toml"),
+        (SITE.replace("insecure = true", 'credentials = "none"'), 2, "CG-4001"),
     ):
         site.write_text(text)
         done = subprocess.run([sys.executable, "-c", RUN, str(site)], capture_output=True, text=True, check=False)
