@@ -6,7 +6,8 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+
+from gateway import VERSION
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=raw,
     )
-    parser.add_argument("--version", action="version", version=f"citygate {_version()}")
+    parser.add_argument("--version", action="version", version=f"citygate {VERSION}")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="debug output")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "center",
         _center,
         "the reference intake, or a look into its database",
-        "citygate center --db center.db --credentials credentials/center",
+        "citygate center --bind 0.0.0.0:5683 --db center.db --credentials intake",
     )
     center.add_argument(
         "look", nargs="?", choices=["tail", "gaps", "gateways"], help="show what the database holds and exit"
@@ -96,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("site", help="site file")
     status.add_argument("--json", action="store_true", help="one JSON object")
 
+    bus = add("bus", _bus, "how each line of a running field half is used", "citygate bus site.toml")
+    bus.add_argument("site", help="site file")
+    bus.add_argument("--json", action="store_true", help="one JSON object")
+
     keys = add(
         "credentials",
         _credentials,
@@ -112,13 +117,6 @@ def _parser() -> argparse.ArgumentParser:
         help="the center's credentials folder; its half goes into a subfolder",
     )
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("citygate")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -170,6 +168,12 @@ def _plan(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     from gateway.tools.status import run
+
+    return run(args.site, json=args.json)
+
+
+def _bus(args: argparse.Namespace) -> int:
+    from gateway.tools.bus import run
 
     return run(args.site, json=args.json)
 

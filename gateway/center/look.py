@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.spool.trouble import Trouble
+
 TAIL = 20
 LANES = "CASE lane WHEN 0 THEN 'alarm' WHEN 1 THEN 'summary' ELSE 'diagnostic' END"
 AT = "strftime('%Y-%m-%dT%H:%M:%fZ', {} / 1e9, 'unixepoch')"
@@ -76,9 +78,16 @@ def _show(path: str, json: bool, queries: dict[str, str]) -> int:
         finally:
             db.close()
     except sqlite3.Error as bad:
-        print(f"CG-4204 {path} is not a center's database ({bad}).", file=sys.stderr)
-        print(f"CG-4204 {path} 은(는) 센터 데이터베이스가 아닙니다 ({bad}).", file=sys.stderr)
-        return 1
+        why = str(bad) if Path(path).is_file() else "no such file"
+        trouble = Trouble(
+            "CG-4204",
+            f"{path} is not a center's database ({why})",
+            f"{path} 은(는) 센터 데이터베이스가 아닙니다 ({why})",
+            next_en="Give --db the file that citygate center writes",
+            next_ko="citygate center 가 기록하는 파일을 --db 로 지정하십시오",
+        )
+        print(trouble, file=sys.stderr)
+        return 2
     if json:
         plain = {t: [dict(zip(names, row, strict=True)) for row in rows] for t, (names, rows) in tables.items()}
         print(jsonlib.dumps(plain, ensure_ascii=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -22,7 +23,7 @@ log = logging.getLogger("citygate.center")
 
 
 def run(bind: str, db: str, credentials: str | None, insecure: bool) -> int:
-    """0 after a clean stop, 3 with a message on stderr where it cannot start."""
+    """0 after a clean stop, 3 where the address cannot be had, 2 with a message for any other refusal to start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
     # A stranger's datagrams must not fill the log; what matters is logged by the intake itself.
     logging.getLogger("coap-server").setLevel(logging.CRITICAL)
@@ -31,7 +32,7 @@ def run(bind: str, db: str, credentials: str | None, insecure: bool) -> int:
         asyncio.run(_until_signal(bind, db, credentials, insecure))
     except Trouble as bad:
         print(bad, file=sys.stderr)
-        return 3
+        return 3 if bad.code == "CG-4201" else 2
     return 0
 
 
@@ -53,7 +54,7 @@ async def serve(
 ) -> None:
     """Listen until `stop`; `ready` is set once it does.
 
-    Raises Trouble CG-4201 (address), CG-4202 (database), CG-4203 (nobody could be heard)."""
+    Raises Trouble CG-4201, CG-4205 (address), CG-4202 (database), CG-4203 (nobody could be heard)."""
     asyncio.get_running_loop().set_exception_handler(_Odd())
     host, port = _free(bind)
     folder = Path(credentials) if credentials else None
@@ -108,19 +109,32 @@ def _free(bind: str) -> tuple[str, int]:
     os.environ.setdefault("AIOCOAP_REUSE_PORT", "0")
     try:
         host, port = intake.parse_bind(bind)
+    except ValueError as bad:
+        raise Trouble(
+            "CG-4205",
+            f"--bind {bind} is not an address to listen at",
+            f"--bind {bind} 은(는) 수신할 주소가 아닙니다",
+            next_en="Write HOST:PORT, as 0.0.0.0:5683 or [::]:5683 (ports 1 to 65535)",
+            next_ko="0.0.0.0:5683, [::]:5683 처럼 HOST:PORT 형식으로 쓰십시오(포트 1~65535)",
+        ) from bad
+    try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.bind(address)
-    except (OSError, ValueError) as bad:
-        raise _unbindable(bind, getattr(bad, "strerror", None) or str(bad)) from bad
+    except OSError as bad:
+        raise _unbindable(bind, bad.strerror or str(bad), taken=bad.errno == errno.EADDRINUSE) from bad
     return host, port
 
 
-def _unbindable(bind: str, why: str) -> Trouble:
+def _unbindable(bind: str, why: str, *, taken: bool = True) -> Trouble:
     return Trouble(
         "CG-4201",
         f"cannot listen on {bind} ({why})",
         f"{bind} 에서 수신할 수 없습니다 ({why})",
-        next_en="Stop the program that uses the port, or give another --bind HOST:PORT",
-        next_ko="포트를 사용 중인 프로그램을 중지하거나 다른 --bind HOST:PORT 를 지정하십시오",
+        next_en="Stop the program that uses the port (ss -ulpn names it), or give another --bind HOST:PORT"
+        if taken
+        else "Give --bind an address of this machine (ip address lists them), or 0.0.0.0:PORT for all",
+        next_ko="포트를 사용 중인 프로그램을 중지하거나(ss -ulpn 으로 확인) 다른 --bind HOST:PORT 를 지정하십시오"
+        if taken
+        else "--bind 에 이 장비의 주소(ip address 로 확인)나 전체를 뜻하는 0.0.0.0:PORT 를 지정하십시오",
     )

@@ -12,7 +12,7 @@ from gateway.site.faults import failures, language, render, unique
 
 def run(paths: Sequence[str], *, json: bool = False, lang: str | None = None) -> int:
     """Print what is wrong with `paths` (files, or folders of them); 0 where all can be used, 1 where one cannot."""
-    files = [file for path in paths for file in _files(Path(path))]
+    files = [file for path in paths for file in _files(path)]
     found = unique(one for file in files for one in check_file(file))
     bad = failures(found)
     if json:
@@ -24,9 +24,10 @@ def run(paths: Sequence[str], *, json: bool = False, lang: str | None = None) ->
     return 1 if bad else 0
 
 
-def _files(path: Path) -> list[Path]:
-    """A file as it is, a folder as the TOML files below it."""
-    return sorted(path.rglob("*.toml")) if path.is_dir() else [path]
+def _files(path: str) -> list[Path]:
+    """A file as it is, a folder as the TOML files below it; a folder without any is a mistake, not a success."""
+    below = Path(path).rglob("*.toml") if path and Path(path).is_dir() else ()
+    return sorted(file for file in below if not file.is_dir()) or [Path(path)]
 
 
 def _verdict(files: int, faults: int, warnings: int, lang: str) -> str:

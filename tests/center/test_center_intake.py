@@ -261,7 +261,7 @@ async def test_what_keeps_it_from_starting_is_named(tmp_path: Path) -> None:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(Trouble, match="CG-4201"):
             await main.serve(bind, str(tmp_path / "c.db"), str(tmp_path / "keys"), insecure=False, stop=stop)
-    with pytest.raises(Trouble, match="CG-4201"):
+    with pytest.raises(Trouble, match="CG-4205"):
         await main.serve("nonsense", str(tmp_path / "c.db"), str(tmp_path / "keys"), insecure=False, stop=stop)
     with pytest.raises(Trouble, match="CG-4203"):
         await main.serve("127.0.0.1:0", str(tmp_path / "c.db"), str(tmp_path / "none"), insecure=False, stop=stop)
@@ -306,5 +306,5 @@ async def test_looking_inside(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (1, 2, "disk"),
         (4, 4, "not declared"),
     ]
-    assert look.tail(str(tmp_path / "none.db"), True) == 1
+    assert look.tail(str(tmp_path / "none.db"), True) == 2
     assert "CG-4204" in capsys.readouterr().err
