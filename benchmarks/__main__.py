@@ -7,7 +7,11 @@ import json
 import sys
 from importlib import import_module
 
-BENCHMARKS = {"spine": "first acknowledgement, loss, alarm latency, memory and bytes of the whole way"}
+BENCHMARKS = {
+    "modbus": "Modbus against pymodbus and libmodbus, on schedules, on paced RTU lines, under bad replies",
+    "spine": "first acknowledgement, loss, alarm latency, memory and bytes of the whole way",
+    "chaos": "loss, duplicates and alarms while field, uplink and center are killed at random moments",
+}
 
 
 def main() -> int:
