@@ -97,6 +97,17 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("site", help="site file")
     status.add_argument("--json", action="store_true", help="one JSON object")
 
+    write = add(
+        "write",
+        _write,
+        "set one point that its profile declares writable, and read it back",
+        "citygate write site.toml lamp1.level 40",
+    )
+    write.add_argument("site", help="site file")
+    write.add_argument("point", help="device.point")
+    write.add_argument("value", type=float, help="in the point's unit")
+    write.add_argument("--json", action="store_true", help="one JSON object")
+
     bus = add("bus", _bus, "how each line of a running field half is used", "citygate bus site.toml")
     bus.add_argument("site", help="site file")
     bus.add_argument("--json", action="store_true", help="one JSON object")
@@ -170,6 +181,12 @@ def _status(args: argparse.Namespace) -> int:
     from gateway.tools.status import run
 
     return run(args.site, json=args.json)
+
+
+def _write(args: argparse.Namespace) -> int:
+    from gateway.tools.write import run
+
+    return run(args.site, args.point, args.value, json=args.json)
 
 
 def _bus(args: argparse.Namespace) -> int:

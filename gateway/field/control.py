@@ -1,6 +1,7 @@
 """The control socket: what runs, asked from outside. JSON lines over a unix socket that only the service's group reads.
 
-Request `{"get": "live"}` or `{"get": "health"}`; one line of JSON back. Nothing can be changed through it.
+Request `{"get": "live"}` or `{"get": "health"}`; one line of JSON back. The one thing that can be changed through it is
+a point that its profile declares writable: `{"set": "lamp.level", "value": 40}`.
 """
 
 from __future__ import annotations
@@ -10,23 +11,24 @@ import contextlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 LONGEST_REQUEST = 4096
 WAIT_S = 5.0
 
+Write = Callable[[str, float], Awaitable[Any]]  # (channel name, value) -> what became of it
 Answers = Mapping[str, Callable[[], Any]]  # what is asked for -> the answer, or what waits for it
 
 
-async def serve(path: Path, answers: Answers) -> asyncio.Server:
+async def serve(path: Path, answers: Answers, write: Write | None = None) -> asyncio.Server:
     """Listen at `path` (replaced if a dead process left it behind)."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await asyncio.wait_for(reader.readline(), WAIT_S):
-                writer.write(json.dumps(await _answer(line, answers)).encode() + b"\n")
+                writer.write(json.dumps(await _answer(line, answers, write)).encode() + b"\n")
                 await asyncio.wait_for(writer.drain(), WAIT_S)
         except (OSError, ValueError, TimeoutError):
             pass  # a client that went away, talks nonsense or reads nothing
@@ -40,9 +42,12 @@ async def serve(path: Path, answers: Answers) -> asyncio.Server:
     return server
 
 
-async def _answer(line: bytes, answers: Answers) -> Any:
+async def _answer(line: bytes, answers: Answers, write: Write | None) -> Any:
     try:
-        what = json.loads(line)["get"]
+        request = json.loads(line)
+        if write is not None and "set" in request:
+            return await write(str(request["set"]), float(request["value"]))
+        what = request["get"]
     except (ValueError, KeyError, TypeError):
         return {"error": 'expected a line such as {"get": "health"}'}
     if not isinstance(what, str) or what not in answers:
@@ -52,11 +57,16 @@ async def _answer(line: bytes, answers: Answers) -> Any:
 
 
 def ask(path: Path, what: str, ask_within_s: float = WAIT_S) -> Any:
-    """One request from a tool, blocking. Raises OSError where no field half listens."""
+    """One question from a tool, blocking. Raises OSError where no field half listens."""
+    return request(path, {"get": what}, ask_within_s)
+
+
+def request(path: Path, words: Mapping[str, Any], ask_within_s: float = WAIT_S) -> Any:
+    """One request as it stands, blocking. Raises OSError, or ValueError for half an answer."""
     import socket
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(ask_within_s)
         client.connect(str(path))
-        client.sendall(json.dumps({"get": what}).encode() + b"\n")
+        client.sendall(json.dumps(words).encode() + b"\n")
         return json.loads(client.makefile("rb").readline())

@@ -32,6 +32,7 @@ from gateway.site.plan import Kind, Plan
 from gateway.spool.records import Health
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
+from protocols.api import Quality
 
 log = logging.getLogger("citygate.field")
 
@@ -92,7 +93,7 @@ class Field:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; what is in flight then is finished and committed."""
-        server = await control.serve(self._socket, {"live": self.live, "health": self.health})
+        server = await control.serve(self._socket, {"live": self.live, "health": self.health}, self.write)
         log.info("polling %d devices on %d links", len(self._plan.devices), len(self.links))
         async with asyncio.TaskGroup() as group:
             for runner in self.links.values():
@@ -225,6 +226,18 @@ class Field:
                 for e in engine.standing.values()
             ],
         }
+
+    async def write(self, name: str, value: float) -> dict[str, Any]:
+        """Write one point, ahead of all polls; what became of it in words. Refused unless its profile declares it."""
+        channel = next((channel for channel in self._plan.channels if channel.name == name), None)
+        if channel is None:
+            return {"quality": "unknown", "value": None, "detail": f"no channel is called {name}"}
+        link = self.links[self._plan.device(channel.device).link]
+        written = await link.write(channel.index, value)
+        quality = Quality(written.quality).name.lower()
+        log.warning("write %s = %g: %s %s", name, value, quality, written.detail)
+        read_back = None if math.isnan(written.value) else written.value
+        return {"quality": quality, "value": read_back, "detail": written.detail}
 
     async def health(self) -> dict[str, Any]:
         """Links, devices, spool."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 COAP_CLIENTS = ("coap-client-notls", "coap-client", "coap-client-openssl", "coap-client-gnutls")
-APT = "apt install libmodbus-dev libcoap3-bin gcc libc6-dev"
+APT = "apt install libmodbus-dev libcoap3-bin mbpoll gcc libc6-dev"
 
 
 def coap_client() -> str | None:
@@ -37,6 +37,8 @@ def missing() -> dict[str, str]:
         lacks["libc6-dev"] = "the C library's headers"
     if not compiles("modbus/modbus.h"):
         lacks["libmodbus-dev"] = "libmodbus, a Modbus stack in C"
+    if shutil.which("mbpoll") is None:
+        lacks["mbpoll"] = "mbpoll, a Modbus reader for the command line"
     if coap_client() is None:
         lacks["libcoap3-bin"] = f"libcoap's client ({COAP_CLIENTS[0]} or another)"
     return lacks

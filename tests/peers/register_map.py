@@ -20,7 +20,7 @@ POINTS: dict[str, tuple[int, int, str, float]] = {
     "int32_abcd": (3, 8, 'type = "int32"', -123456789.0),
     "int32_cdab": (3, 10, 'type = "int32"\norder = "CDAB"', 2000000001.0),
     "int64": (3, 12, 'type = "int64"', -9876543210123.0),
-    "level": (3, 20, 'type = "uint16"\nscale = 0.1', 6553.4),
+    "level": (3, 20, 'type = "uint16"\nscale = 0.1\nwritable = [0, 6000]', 6553.4),
     "temperature": (3, 21, 'type = "int16"\nscale = 0.1', -12.7),
     "bit_0": (3, 22, "bit = 0", 0.0),
     "bit_1": (3, 22, "bit = 1", 1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,26 @@ def test_pymodbus_server_is_read_as_it_serves(tmp_path: Path) -> None:
     ):
         read_and_stopped(field)
         assert_spool_equals_device(field)
+
+
+def test_a_value_written_from_the_command_line_reaches_pymodbus_and_others_are_refused(tmp_path: Path) -> None:
+    def write(point: str, value: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gateway.cli", "write", str(tmp_path / "site.toml"), point, value]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with pymodbus(tmp_path / "peer.log") as peer:
+        site = write_site(tmp_path, f"tcp://127.0.0.1:{peer.port}")
+        assert (write("dev.level", "42.5").returncode, site.name) == (2, "site.toml")  # no field half answers yet
+        with FieldHalf(site) as field:
+            field.until("every channel was read", lambda: expected().keys() <= good(field))
+            done = write("dev.level", "42.5")
+            assert (done.returncode, done.stdout) == (0, "dev.level = 42.5, read back\n"), done.stderr
+            field.until("the poll sees it", lambda: field.channels()["dev.level"]["value"] == pytest.approx(42.5))
+            for point, value in (("dev.level", "6001"), ("dev.temperature", "1"), ("dev.none", "1")):
+                refused = write(point, value)
+                assert (refused.returncode, "CG-5008" in refused.stderr) == (1, True), refused.stderr
+            assert field.channels()["dev.level"]["value"] == pytest.approx(42.5)
+            assert field.stop() == 0
 
 
 def test_libmodbus_server_on_tcp_is_read_as_it_serves(tmp_path: Path, compiled: Program) -> None:

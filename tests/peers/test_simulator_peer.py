@@ -94,3 +94,34 @@ async def test_libmodbus_reads_the_simulated_street(
         assert await read(reader, *rtu, "3:8:int32_cdab") == ["1234567"]
     finally:
         await street.close()
+
+
+async def test_mbpoll_reads_the_simulated_street(tmp_path: Path, unused_port: int) -> None:
+    line = PtyLine(9600)
+    site = tmp_path / "site.toml"
+    site.write_text(SITE.format(port=unused_port, path=line.path), encoding="utf-8")
+    street = Street(load_plan(site), {"bus": line}, WORLD, Sent(), lambda: (time.monotonic_ns(), 1.0))
+    await street.start()
+    try:
+        # -t 3:float input registers as floats, -B high word first, -0 PDU addresses, -1 once, -q only values
+        options = (
+            "-m",
+            "tcp",
+            "-p",
+            str(unused_port),
+            "-a",
+            "1",
+            "-t",
+            "3:float",
+            "-B",
+            "-0",
+            "-r",
+            "0",
+            "-c",
+            "1",
+            "-1",
+        )
+        lines = await read("mbpoll", *options, "127.0.0.1")
+        assert any("230.25" in text for text in lines), lines
+    finally:
+        await street.close()
