@@ -76,7 +76,9 @@ class ModbusImage:
                 told[point.name] = float(bit)
                 continue
             stored, told[point.name] = raw(point, value(point))
-            data = reorder(to_bytes(spec.type, stored), spec.order)
+            if spec.shift:
+                stored = int(stored) << spec.shift
+            data = reorder(to_bytes(spec.type, stored).rjust(2, b"\0"), spec.order)
             for i in range(0, len(data), 2):
                 words[at + i // 2] |= int.from_bytes(data[i : i + 2], "big")
         return words, told
