@@ -5,30 +5,20 @@ what was learned of each device. Asks over the control socket; touches no line i
 from __future__ import annotations
 
 import json as jsonlib
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from gateway.field.control import ask
-from gateway.site.faults import Faults
-from gateway.site.site import load_site
-from gateway.tools.status import unanswered
+from gateway.tools.running import asked
 
 NORMAL = ("requests", "replies", "echoes", "writes", "probes", "frames", "bytes")  # counters that accuse nobody
 
 
 def run(site: str, *, json: bool) -> int:
-    try:
-        socket = Path(load_site(site).state_dir) / "field.sock"
-    except Faults as faults:
-        print(faults.text(), file=sys.stderr)
-        return 1
-    try:
-        links = ask(socket, "health")["links"]
-    except (OSError, ValueError) as gone:  # ValueError: it ended in the middle of an answer
-        print(unanswered(socket, site, gone), file=sys.stderr)
-        return 2
+    code, health = asked(site, lambda socket: ask(socket, "health"))
+    if code:
+        return code
+    links = health["links"]
     if json:
         print(jsonlib.dumps({"links": links}))
     else:

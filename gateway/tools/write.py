@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from pathlib import Path
 
 from gateway.field.control import request
-from gateway.site.faults import Faults
-from gateway.site.site import load_site
-from gateway.tools.status import unanswered
+from gateway.tools.running import asked
 
 WRITE_WITHIN_S = 15.0
 
 
 def run(site: str, point: str, value: float, *, json: bool) -> int:
     """0 when the device took the value and reads it back, 1 when not, 2 when no field half answers."""
-    try:
-        socket = Path(load_site(site).state_dir) / "field.sock"
-    except Faults as faults:
-        print(faults.text(), file=sys.stderr)
-        return 1
-    try:
-        outcome = request(socket, {"set": point, "value": value}, WRITE_WITHIN_S)
-    except (OSError, ValueError) as gone:
-        print(unanswered(socket, site, gone), file=sys.stderr)
-        return 2
+    code, outcome = asked(site, lambda socket: request(socket, {"set": point, "value": value}, WRITE_WITHIN_S))
+    if code:
+        return code
     took = outcome.get("quality") == "good"
     if json:
         print(jsonlib.dumps({"point": point, **outcome}))

@@ -20,17 +20,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
-from protocols.api import Batch, Device, Link, Point, Quality, Written
-from protocols.modbus import exchange
+from protocols.api import Batch, Device, Link, Quality
 from protocols.modbus.codec import LATER, NOT_THERE, Found, byte_count, read_request
 from protocols.modbus.exchange import Reply, Shape
 from protocols.modbus.framing import framing_of
 from protocols.modbus.learned import EXTRA, Learned
 from protocols.modbus.planner import ReadBlock
 from protocols.modbus.points import COILS, Options
+from protocols.modbus.single import SingleRequests
 from protocols.streams import Stream, char_s, scheme
 
 OWED_NS = 5_000_000_000
@@ -66,7 +65,7 @@ class Answer(NamedTuple):
     exception: int = 0  # of a refusal that can only be this request's
 
 
-class RtuReader:
+class RtuReader(SingleRequests):
     """An open line."""
 
     def __init__(self, stream: Stream, link: Link, ops: Sequence[ReadBlock] = ()) -> None:
@@ -159,25 +158,8 @@ class RtuReader:
         """Without what the device is known to refuse."""
         return (s for s in spans if op.learned.allows(s.function, s.address, s.address + s.count))
 
-    async def write(self, point: Point, value: float, timeout_s: float) -> Written:
-        """Never twice: whether a write without an answer took effect nobody knows."""
-        self._counters["writes"] += 1
-        learned = self._learned.setdefault(point.device.unit, Learned(point.device.name))
-        return await exchange.write(
-            partial(self._ask, timeout_s=timeout_s),
-            lambda block: self.read([block], timeout_s),
-            point,
-            value,
-            learned,
-            self._stream.now_ns(),
-        )
-
-    async def identify(self, device: Device, timeout_s: float) -> dict[str, str]:
-        return await exchange.identify(partial(self._ask, timeout_s=timeout_s), device)
-
-    async def device_id(self, device: Device, timeout_s: float) -> dict[str, str]:
-        """Function 43/14, whatever the profile says."""
-        return await exchange.device_id(partial(self._ask, timeout_s=timeout_s), device)
+    def _learned_of(self, device: Device) -> Learned:
+        return self._learned.setdefault(device.unit, Learned(device.name))
 
     def learned(self) -> dict[str, dict[str, Any]]:
         now_ns = self._stream.now_ns()
@@ -210,14 +192,14 @@ class RtuReader:
         function, expected = span.key
         shape = Shape.fixed(bytes((function, expected)), expected + 2)
         pdu = read_request(function, span.address, span.count)
-        reply = await self._ask(device, pdu, shape, timeout_s=timeout_s, span=span)
+        reply = await self._exchange(device, pdu, shape, timeout_s=timeout_s, span=span)
         if reply.quality == Quality.GOOD:
             return Answer(Quality.GOOD, reply.pdu[2:], reply.time_ns)
         others = self._debts(device.unit).keys() - {span.key}
         is_ours = not any(owed == function for owed, _ in others)  # else the refusal may be an older request's
         return Answer(reply.quality, b"", reply.time_ns, reply.exception if is_ours else 0)
 
-    async def _ask(
+    async def _exchange(
         self, device: Device, pdu: bytes, shape: Shape, *, timeout_s: float, span: Span | None = None
     ) -> Reply:
         """One request and what came of it. `span`: it is a read, whose answer is owed from now on."""
@@ -225,15 +207,14 @@ class RtuReader:
         ceiling_s = timeout_s if options.timeout_ms is None else options.timeout_ms / 1000
         if not await self._silence(device):
             return self._failed(Quality.BAD_REPLY, "bad_replies")
-        learned = self._learned.setdefault(device.unit, Learned(device.name))
+        learned = self._learned_of(device)
         request = self._framing.frame(device.unit, pdu)
         self._sent_ns = self._stream.now_ns() + len(request) * self._char_ns
         reply_ns = self._framing.characters(shape.size(shape.head) or 253) * self._char_ns
         ceiling_ns = int(ceiling_s * 1e9)
         deadline_ns = self._sent_ns + learned.timing.timeout_ns(self._floor_ns, ceiling_ns) + reply_ns
-        if (
-            span is not None
-        ):  # owed before the bytes leave: this read may be cancelled. A short time-out shortens no debt
+        if span is not None:
+            # owed before the bytes leave: this read may be cancelled. A short time-out shortens no debt
             self._debts(device.unit)[span.key] = self._sent_ns + ceiling_ns + reply_ns + OWED_NS
         self._counters["requests"] += 1
         await self._stream.write(request)

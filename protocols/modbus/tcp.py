@@ -14,11 +14,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from protocols.api import Batch, Device, Point, Quality, Written
-from protocols.modbus import exchange
+from protocols.api import Batch, Device, Quality
 from protocols.modbus.codec import (
     LATER,
     NOT_THERE,
@@ -32,6 +30,7 @@ from protocols.modbus.codec import (
 from protocols.modbus.exchange import Reply, Shape
 from protocols.modbus.learned import EXTRA, Learned
 from protocols.modbus.planner import ReadBlock, batch_of
+from protocols.modbus.single import SingleRequests
 from protocols.streams import Stream, link_down
 
 MAX_IN_FLIGHT = 16
@@ -87,7 +86,7 @@ class _Outcome:
         return Batch.join(self.failures)
 
 
-class TcpReader:
+class TcpReader(SingleRequests):
     """An open connection."""
 
     def __init__(self, stream: Stream, url: str, ops: Sequence[ReadBlock] = ()) -> None:
@@ -145,25 +144,8 @@ class TcpReader:
         self._dead.update(unit.name for unit in units if not unit.answered)
         return outcome.batch()
 
-    async def write(self, point: Point, value: float, timeout_s: float) -> Written:
-        """Never twice: whether a write without an answer took effect nobody knows."""
-        self._counters["writes"] += 1
-        learned = self._learned.setdefault(point.device.name, Learned(point.device.name))
-        return await exchange.write(
-            partial(self._exchange, timeout_s=timeout_s),
-            lambda block: self.read([block], timeout_s),
-            point,
-            value,
-            learned,
-            self._stream.now_ns(),
-        )
-
-    async def identify(self, device: Device, timeout_s: float) -> dict[str, str]:
-        return await exchange.identify(partial(self._exchange, timeout_s=timeout_s), device)
-
-    async def device_id(self, device: Device, timeout_s: float) -> dict[str, str]:
-        """Function 43/14, whatever the profile says."""
-        return await exchange.device_id(partial(self._exchange, timeout_s=timeout_s), device)
+    def _learned_of(self, device: Device) -> Learned:
+        return self._learned.setdefault(device.name, Learned(device.name))
 
     def learned(self) -> dict[str, dict[str, Any]]:
         now_ns = self._stream.now_ns()
