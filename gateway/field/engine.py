@@ -87,15 +87,14 @@ class Engine:
         heard = batch.channel if all_good else batch.channel[good]
         if len(heard):
             np.add.at(self.readings, heard, 1)
-            self._heard(batch, good)
+            self._heard(batch, good, heard)
             np.maximum.at(self._heard_ns, heard, batch.time_ns if all_good else batch.time_ns[good])
         if self._judge is None:
             self._hold(batch)
         else:
             self._file(self._judge.push(batch))
 
-    def _heard(self, batch: Batch, good: np.typing.NDArray[np.bool_]) -> None:
-        channels = batch.channel[good]
+    def _heard(self, batch: Batch, good: np.typing.NDArray[np.bool_], channels: np.typing.NDArray[np.int32]) -> None:
         if self._awaiting:
             new = self._fresh[channels]
             if new.any():
@@ -208,26 +207,25 @@ class Engine:
 
     def _flush(self, now_ns: int, *, closing: bool = False) -> None:
         gaps = self._coverage.take()
-        coverage: dict[str, int] = {}
         items: list[tuple[str, Item]] = [item for gap in gaps for item in self._routes.everyone(gap)]
         rows, self._closed = sorted(self._closed, key=lambda row: (row.end_ns, row.channel)), []
         items += self._routes.windows(rows)
-        for row in rows:
-            if row.n:
-                coverage[self._plan.channels[row.channel].name] = row.last_ns
         draft = None
         if closing:
             draft = Draft(levels=self._judge.levels() if self._judge else {}, time_ns=now_ns)
         elif self._judge is not None and (rows or now_ns >= self._draft_due_ns):
             draft = self._draft(self._judge, now_ns)
             self._draft_due_ns = now_ns + max(DRAFT_NS, len(draft.coverage) * DRAFT_NS_A_CHANNEL)
-        self._writer.submit(items, coverage=coverage, draft=draft)
+        self._writer.submit(items, coverage=self._covered(rows), draft=draft)
 
     def _draft(self, judge: Judge, now_ns: int) -> Draft:
         """What a kill would otherwise take: the open windows as they are now."""
         rows = [row for row in judge.open_windows(now_ns) if row.n]
-        coverage = {self._plan.channels[row.channel].name: row.last_ns for row in rows}
-        return Draft(tuple(self._routes.windows(rows)), coverage, judge.levels(), now_ns)
+        return Draft(tuple(self._routes.windows(rows)), self._covered(rows), judge.levels(), now_ns)
+
+    def _covered(self, rows: Sequence[Window]) -> dict[str, int]:
+        """By channel name, the last reading that windows in order of time hold."""
+        return {self._plan.channels[row.channel].name: row.last_ns for row in rows if row.n}
 
     def close(self) -> None:
         """A clean stop: every open window is closed and committed as it is."""
