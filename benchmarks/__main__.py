@@ -19,9 +19,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"benchmarks:\n{listed}\n\nexample: python -m benchmarks spine --json",
+        epilog=f"benchmarks:\n{listed}\n  detect     quality on labelled data: python -m benchmarks detect --help\n\n"
+        "example: python -m benchmarks spine --json",
     )
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    if sys.argv[1:2] == ["detect"]:
+        return int(import_module("benchmarks.detect.main").main(sys.argv[2:]))
+    parser.add_argument("name", choices=[*BENCHMARKS, "detect", "all"])
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--full", action="store_true", help="every count that the figures are stated for")
     args = parser.parse_args()

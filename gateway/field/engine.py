@@ -7,7 +7,7 @@ in the writer's thread. `tick` must be called about once a second.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ log = logging.getLogger("citygate.field")
 DRAFT_NS = 5_000_000_000  # open windows are noted in the spool this often: what a kill can take
 DRAFT_NS_A_CHANNEL = 10_000_000  # ... or less often on a large gateway: about 5 kB a second at most
 MISSED = {int(Quality.LINK_DOWN): "link", int(Quality.NOT_POLLED): "overrun"}  # what each means where a device speaks
+LEARNT_NS = 600_000_000_000  # what judging rests on is kept this often
 QUEUED_ROWS = 500_000  # readings that may wait for the kernels; beyond, the oldest are a declared gap
 
 
@@ -49,6 +50,7 @@ class Engine:
         self._overrun: dict[int, tuple[int, int]] = {}
         self._closed: list[Window] = []
         self._draft_due_ns = 0
+        self._learnt_due_ns = started_ns + LEARNT_NS
         self._device_of = np.full(channels, -1, np.int64)
         for number, device in enumerate(plan.devices):
             self._device_of[list(device.channels)] = number
@@ -164,9 +166,9 @@ class Engine:
             self.last_value[channel], self.last_ns[channel] = value, time_ns
             self.last_quality[channel] = int(Quality.GOOD)
         if verdict.events:
-            self._emit(verdict.events)
+            self._emit(verdict.events, verdict.learnt)
 
-    def _emit(self, events: Sequence[Event]) -> None:
+    def _emit(self, events: Sequence[Event], learnt: Mapping[str, bytes] | None = None) -> None:
         items: list[tuple[str, Item]] = []
         news: list[Event] = []
         for event in events:
@@ -180,7 +182,7 @@ class Engine:
             log.info("%s %s %s", event.code, event.phase.name.lower(), event.subject)
             items += self._routes.event(event)
             news.append(event)
-        self._writer.submit(items, events=news)
+        self._writer.submit(items, events=news, learnt=learnt)
 
     def report(self, health: Health) -> None:
         """State of the gateway itself, to every upstream."""
@@ -200,7 +202,10 @@ class Engine:
     def tick(self, now_ns: int) -> None:
         """Close due windows of silent channels, commit closed ones together, send late first values and gaps."""
         if self._judge is not None:
-            self._closed += self._judge.close_due(now_ns)
+            self._file(self._judge.due(now_ns))
+            if now_ns >= self._learnt_due_ns:
+                self._learnt_due_ns = now_ns + LEARNT_NS
+                self._writer.submit((), learnt=self._judge.learnt())
         if self._firsts and self._values_sent:
             self._send_firsts()
         self._flush(now_ns)
@@ -234,6 +239,7 @@ class Engine:
             self._send_firsts()
         if self._judge is not None:
             self._closed += self._judge.close_all(now_ns)
+            self._writer.submit((), learnt=self._judge.learnt())
         self._coverage.give_up(now_ns)
         self._flush(now_ns, closing=True)
 

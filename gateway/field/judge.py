@@ -6,6 +6,7 @@ In: batches. Out: closed windows and events. It knows no clock, no file and no d
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,11 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastpath.chain
-from gateway.services import air, streetlight, traffic, water
+from gateway.field.rows import RowBoard
+from gateway.services import traffic
+from gateway.services.families import FAMILIES
+from gateway.services.memory import recall, remember
 from gateway.services.rules import Change, Condition, Service, event
+from gateway.services.watch import Finding, Row, Watch
 from gateway.site.plan import Kind, Plan
 from gateway.spool.records import Event, Phase, Window
 from protocols.api import Batch
+
+log = logging.getLogger("citygate.field")
 
 EVIDENCE_SAMPLES = 12  # what an alarm carries of its channel's recent past
 
@@ -33,6 +40,7 @@ class Verdict:
     windows: list[Window] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     derived: list[tuple[int, int, float]] = field(default_factory=list)  # (channel, time_ns, value) services computed
+    learnt: dict[str, bytes] = field(default_factory=dict)  # what must be kept together with these events
 
 
 class Judge:
@@ -45,15 +53,19 @@ class Judge:
         utc_offset_ns: int,
         standing: Sequence[Event],
         levels: Mapping[str, float] | None = None,
+        learnt: Mapping[str, bytes] | None = None,
     ) -> None:
-        """`standing` and `levels`: what the one before it knew at its last commit."""
+        """`standing`, `levels` and `learnt`: what the one before it knew at its last commit."""
         self._plan = plan
-        self._services: list[Service] = [
-            water.instruments(plan),
-            water.Bursts(plan),
-            streetlight.Lamps(plan),
-            air.ordinance(plan),
+        self._utc_offset_ns = utc_offset_ns
+        self._services: list[Service] = [service for family in FAMILIES for service in family.services(plan)]
+        self._watches = [
+            (watch, _board(plan, watch, utc_offset_ns)) for family in FAMILIES for watch in family.watches(plan)
         ]
+        for watch, _ in self._watches:
+            name = f"watch/{watch.name}"
+            if learnt and name in learnt and not recall(watch, learnt[name]):
+                log.warning("%s begins anew: what was learnt before does not fit it", watch.name)
         self._stations = traffic.stations(plan)
         self._place = {index: device.place for device in plan.devices for index in device.channels}
         self._waveform = np.array([c.kind is Kind.WAVEFORM for c in plan.channels], bool)
@@ -95,6 +107,30 @@ class Judge:
                 verdict.derived += derived
                 self._readings(traffic.as_batch(derived), verdict)
 
+    def _rows(self, batch: Batch, verdict: Verdict) -> None:
+        for watch, board in self._watches:
+            for row in board.push(batch):
+                self._watched(watch, *row, verdict)
+
+    def _watched(self, watch: Watch, start_ns: int, known_ns: int, values: Row, verdict: Verdict) -> None:
+        found = watch.row((start_ns + self._utc_offset_ns) / 1e9, values)
+        if found:
+            verdict.events += [self._with_evidence(self._event(watch, finding, known_ns)) for finding in found]
+            verdict.learnt[f"watch/{watch.name}"] = remember(watch)
+
+    def _event(self, watch: Watch, finding: Finding, known_ns: int) -> Event:
+        return event(
+            finding.code,
+            finding.phase,
+            finding.subject,
+            finding.place,
+            time_ns=known_ns,
+            onset_ns=round(finding.since_s * 1e9) - self._utc_offset_ns,
+            score=finding.score,
+            numbers=dict(finding.numbers),
+            channels=[watch.channels[column] for column in finding.columns],
+        )
+
     def _readings(self, batch: Batch, verdict: Verdict) -> None:
         pushed = self._chain.push(*batch)
         if len(pushed.windows.channel):
@@ -103,6 +139,8 @@ class Judge:
             verdict.events += self._changes(pushed.changes)
         if len(pushed.alerts.channel):
             verdict.events += self._anomalies(pushed.alerts)
+        if self._watches:
+            self._rows(batch, verdict)
 
     def _changes(self, changes: Any) -> list[Event]:
         events: list[Event] = []
@@ -146,8 +184,17 @@ class Judge:
         """What a successor must know besides the alarms that stand: baselines by channel name."""
         return {name: level for station in self._stations for name, level in station.levels.items()}
 
-    def close_due(self, now_ns: int) -> list[Window]:
-        return _windows(self._chain.close_due(now_ns))
+    def learnt(self) -> dict[str, bytes]:
+        """What a successor starts from, by name. See `gateway.services.memory` for what it looks like."""
+        return {f"watch/{watch.name}": remember(watch) for watch, _ in self._watches}
+
+    def due(self, now_ns: int) -> Verdict:
+        """Rows and windows whose time is over, whoever is silent."""
+        verdict = Verdict(windows=_windows(self._chain.close_due(now_ns)))
+        for watch, board in self._watches:
+            for row in board.close_due(now_ns):
+                self._watched(watch, *row, verdict)
+        return verdict
 
     def open_windows(self, now_ns: int) -> list[Window]:
         """What `close_all` would give now; nothing is closed."""
@@ -163,6 +210,18 @@ def _windows(rows: Any) -> list[Window]:
 
 def _ns(seconds: float) -> int:
     return round(seconds * 1e9)
+
+
+def _board(plan: Plan, watch: Watch, utc_offset_ns: int) -> RowBoard:
+    channels = [plan.channels[index] for index in watch.channels]
+    return RowBoard(
+        watch.channels,
+        len(plan.channels),
+        averaged=[channel.kind is Kind.GAUGE for channel in channels],
+        period_s=[channel.period_s for channel in channels],
+        step_s=watch.step_s,
+        align_ns=utc_offset_ns,
+    )
 
 
 def _by_channel(

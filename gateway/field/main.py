@@ -66,6 +66,7 @@ class Field:
         standing = self.spool.standing()
         self._standing = standing
         at_ns, levels = self.spool.levels()
+        self._learnt = self.spool.learnt()
         self._levels = levels if self._started_ns - at_ns < LEVELS_NS else {}
         self.writer = SpoolWriter(
             self.spool,
@@ -124,7 +125,8 @@ class Field:
         from gateway.field.judge import Judge, warm
 
         warm()
-        return Judge(self._plan, self._started_ns, self._offset_ns, self._standing, self._levels)
+        learnt, self._learnt = self._learnt, {}
+        return Judge(self._plan, self._started_ns, self._offset_ns, self._standing, self._levels, learnt)
 
     async def _tick(self, stop: asyncio.Event) -> None:
         ready = False

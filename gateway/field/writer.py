@@ -31,6 +31,7 @@ class Work:
     events: tuple[Event, ...] = ()  # alarms that now stand, or stand no more
     coverage: Mapping[str, int] = field(default_factory=dict)
     draft: Draft | None = None
+    learnt: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class SpoolWriter:
@@ -58,11 +59,12 @@ class SpoolWriter:
         events: Sequence[Event] = (),
         coverage: Mapping[str, int] | None = None,
         draft: Draft | None = None,
+        learnt: Mapping[str, bytes] | None = None,
     ) -> None:
-        if not items and not events and not coverage and draft is None:
+        if not items and not events and not coverage and draft is None and not learnt:
             return
         with self._ready:
-            self._held.append(Work(tuple(items), tuple(events), dict(coverage or {}), draft))
+            self._held.append(Work(tuple(items), tuple(events), dict(coverage or {}), draft, dict(learnt or {})))
             self._ready.notify_all()
 
     @property
@@ -123,7 +125,14 @@ class SpoolWriter:
         work = _joined(turn)
         coverage = {**self._coverage, **work.coverage}
         items = [*work.items, *self._lost_items()]
-        self._spool.append(items, catalog=self._catalog, standing=work.events, coverage=coverage, draft=work.draft)
+        self._spool.append(
+            items,
+            catalog=self._catalog,
+            standing=work.events,
+            coverage=coverage,
+            draft=work.draft,
+            learnt=work.learnt,
+        )
         self._coverage = coverage
         self._lost.clear()
         self.commits += 1
@@ -172,13 +181,16 @@ def _joined(works: Iterable[Work]) -> Work:
     """One submission with the effect of all of them in order."""
     works = tuple(works)
     coverage: dict[str, int] = {}
+    learnt: dict[str, bytes] = {}
     for work in works:
         coverage.update(work.coverage)
+        learnt.update(work.learnt)
     return Work(
         tuple(pair for work in works for pair in work.items),
         tuple(event for work in works for event in work.events),
         coverage,
         next((work.draft for work in reversed(works) if work.draft is not None), None),
+        learnt,
     )
 
 

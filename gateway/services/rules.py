@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-from gateway.services.words import WORDS, say
+from gateway.services.sentence import say
+from gateway.services.words import WORDS
 from gateway.site.plan import Place, Plan, SiteDevice
 from gateway.spool.records import Event, Phase
 

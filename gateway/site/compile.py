@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 
 from gateway.site.cross import cross_faults, schedule_faults
 from gateway.site.document import Document
-from gateway.site.effective import Profiles, group_of, line_of, on_link, points_of, silent_s
+from gateway.site.effective import Profiles, group_of, line_of, on_link, point_options, points_of, silent_s
 from gateway.site.faults import Both, Fault, Faults, failures, guess
 from gateway.site.library import Library
 from gateway.site.plan import Channel, LinkPlan, Place, Plan, SiteDevice
@@ -71,6 +71,7 @@ def compile_site(site: Site, profiles: Profiles) -> Plan:
         state_dir=site.state_dir,
         spool_limit_mb=site.gateway.spool_limit_mb,
         services=site.services,
+        timezone=site.gateway.timezone,
         catalog=Catalog(
             site.gateway.id,
             tuple((c.name, c.device, c.point, c.unit, int(c.kind), c.resolution) for c in channels),
@@ -165,6 +166,7 @@ def _channel(index: int, site: Site, device: DeviceTable, profile: DeviceProfile
         source=point.source,
         group=group_of(device, point.name),
         words=point.words,
+        options=point_options(device, point.name),
     )
 
 
@@ -182,6 +184,7 @@ def _device(device: DeviceTable, profile: DeviceProfile, channels: tuple[Channel
         channels=tuple(channel.index for channel in channels if channel.device == device.name),
         protocol=it,
         options=dict(device.options),
+        joint=device.joint,
     )
 
 

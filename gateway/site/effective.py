@@ -36,6 +36,10 @@ def group_of(device: DeviceTable, point: str) -> str:
     return device.group if own is None else own
 
 
+def point_options(device: DeviceTable, point: str) -> dict[str, float]:
+    return dict(device.points[point].options) if point in device.points else {}
+
+
 def silent_s(device: DeviceTable, profile: DeviceProfile, points: Sequence[ProfilePoint]) -> float:
     """How long a device may say nothing: three of its shortest periods, at least 3 s, unless a file says so."""
     shortest = min((point.period_s for point in points), default=profile.identity.period_s)

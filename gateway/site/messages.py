@@ -325,6 +325,12 @@ MESSAGES: dict[str, Message] = {
         "name a shorter state_dir, as /var/lib/citygate",
         "/var/lib/citygate처럼 짧은 state_dir를 지정하십시오",
     ),
+    "CG-1061": Message(
+        '"{value}" is no time zone{guess}',
+        '"{value}"은(는) 알려진 시간대가 아닙니다{guess}',
+        "write an IANA name, as Asia/Seoul; services tell night from day by it",
+        "Asia/Seoul처럼 IANA 시간대 이름을 쓰십시오. 서비스가 밤낮을 구분하는 데 씁니다",
+    ),
     # credentials, checked together with the site that names them
     "CG-4001": Message(
         'there is no OSCORE context in "{folder}"',

@@ -5,6 +5,7 @@ The field half reads `Plan`; the uplink reads only `gateway.site.upstream` (no n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -62,6 +63,7 @@ class Channel:
     source: tuple[str, ...] = ()  # the points of the same device it is computed from
     group: str = ""  # what it is judged with (a feeder, a zone): its device's, unless the site says otherwise
     words: tuple[tuple[int, str], ...] = ()  # what its numbers mean, for people
+    options: Mapping[str, float] = field(default_factory=dict)  # facts of the site about this point, for services
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class SiteDevice:
     channels: tuple[int, ...]
     protocol: Device
     options: dict[str, float]  # device facts for services (loop spacing, rated watts ...)
+    joint: bool = False  # its gauges are judged together, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class Plan:
     state_dir: str
     spool_limit_mb: float
     services: Any  # gateway.site.settings.ServiceSettings
+    timezone: str  # IANA name: what services mean by night and Sunday
     catalog: Catalog = field(repr=False)
 
     def device(self, name: str) -> SiteDevice:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -53,6 +54,7 @@ class GatewayTable(Table):
     state_dir: str = "state"
     spool_limit_mb: Positive = 64.0
     window_s: Positive = 60.0
+    timezone: str = "Asia/Seoul"
     profiles: tuple[str, ...] = ()
 
 
@@ -84,6 +86,7 @@ class PointOverride(Table):
     filter: Literal["none", "hampel"] | None = None
     detector: Literal["none", "default"] | None = None
     group: str | None = None
+    options: dict[str, FiniteFloat] = Field(default_factory=dict)
 
 
 class DeviceTable(Table):
@@ -103,6 +106,7 @@ class DeviceTable(Table):
     silent_s: Positive | None = None
     window_s: Positive | None = None
     upstreams: tuple[str, ...] | None = None
+    joint: bool = False
     options: dict[str, FiniteFloat] = Field(default_factory=dict)
     points: dict[str, PointOverride] = Field(default_factory=dict)
 
@@ -201,6 +205,7 @@ def _site(doc: Document) -> Site | None:
     _check_upstreams(doc, upstreams)
     folder = FilePath(doc.file).absolute().parent
     gateway = gateway or GatewayTable(id="unknown")
+    _check_timezone(doc, gateway.timezone)
     if (size := len(os.fsencode(folder / gateway.state_dir))) > STATE_DIR_LONGEST:
         doc.add(
             "CG-1060", ("gateway", "state_dir"), value=folder / gateway.state_dir, size=size, most=STATE_DIR_LONGEST
@@ -222,6 +227,14 @@ def _site(doc: Document) -> Site | None:
 def _upstream(table: UpstreamTable, folder: FilePath) -> Upstream:
     credentials = str(folder / table.credentials) if table.credentials else ""
     return Upstream(table.name, table.uri, credentials, table.insecure, table.events)
+
+
+def _check_timezone(doc: Document, name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = guess(name, available_timezones())
+        doc.add("CG-1061", ("gateway", "timezone"), value=name, guess=near)
 
 
 def _check_levels(doc: Document, services: ServiceSettings | None) -> None:

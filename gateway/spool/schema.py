@@ -7,6 +7,7 @@ counter   boot, upstream, lane, next                             sequence number
 refused   as record, with the reason                             set aside, not sent again
 coverage  boot, blob        standing  key, blob        meta  name, value
 draft     catalog, blob                                          what becomes records if the writer dies now
+learnt    name, blob                                             what judging rests on; its owner alone reads it
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 
 from gateway.spool.trouble import SpoolError
 
-VERSION = 1
+VERSION = 2
 PAGE = 4096
 BUSY_TIMEOUT_S = 5.0
+
+_STEPS = {1: "CREATE TABLE IF NOT EXISTS learnt(name TEXT PRIMARY KEY, blob BLOB NOT NULL) WITHOUT ROWID"}
 
 _TABLES = """
 CREATE TABLE boot(n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, kernel_boot TEXT NOT NULL,
@@ -33,6 +36,7 @@ CREATE TABLE coverage(one INTEGER PRIMARY KEY CHECK(one = 0), boot TEXT NOT NULL
 CREATE TABLE draft(one INTEGER PRIMARY KEY CHECK(one = 0), catalog INTEGER NOT NULL, blob BLOB NOT NULL);
 CREATE TABLE standing(key TEXT PRIMARY KEY, blob BLOB NOT NULL);
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE learnt(name TEXT PRIMARY KEY, blob BLOB NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES('clean', '1');
 """
 
@@ -70,6 +74,8 @@ def _configure(db: sqlite3.Connection, path: Path, synchronous: str, limit_mb: f
         db.execute("PRAGMA journal_size_limit=2000000")
         if version == 0:
             _create(db)
+        elif version < VERSION:
+            _upgrade(db)
         db.execute(f"PRAGMA max_page_count={max(32, int(limit_mb * 1e6 / PAGE))}")
         db.execute("SELECT count(*) FROM boot").fetchone()
         db.execute("SELECT max(rowid) FROM record").fetchone()
@@ -86,6 +92,15 @@ def _create(db: sqlite3.Connection) -> None:
         for statement in _TABLES.split(";"):
             db.execute(statement)
         db.execute(f"PRAGMA user_version={VERSION}")
+    db.execute("COMMIT")
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
+    """A file of an older release: one step a version, all or none."""
+    db.execute("BEGIN IMMEDIATE")
+    for version in range(int(db.execute("PRAGMA user_version").fetchone()[0]), VERSION):
+        db.execute(_STEPS[version])
+    db.execute(f"PRAGMA user_version={VERSION}")
     db.execute("COMMIT")
 
 

@@ -49,7 +49,8 @@ LOW_WATER = 0.88
 IN_THE_AIR = 16  # the oldest of each upstream and lane may be on their way: not evicted
 
 Role = Literal["writer", "reader"]
-Marks = tuple[Sequence[Event], Mapping[str, int] | None, bytes | None, Draft | None]  # standing, coverage, draft
+# standing, coverage, draft as bytes and as it is, learnt
+Marks = tuple[Sequence[Event], Mapping[str, int] | None, bytes | None, Draft | None, Mapping[str, bytes]]
 Lost = tuple[int, int, int, str, int, int, bytes]  # rowid, boot, catalog, upstream, lane, seq, blob
 
 
@@ -114,14 +115,16 @@ class Spool:
         standing: Sequence[Event] = (),
         coverage: Mapping[str, int] | None = None,
         draft: Draft | None = None,
+        learnt: Mapping[str, bytes] | None = None,
     ) -> list[tuple[str, Lane, int]]:
         """One transaction, on disk on return: (upstream, lane, seq) of each item. Raises SpoolError; then nothing of
         this call is stored, everything before it still is, and the same call may be tried again. A `draft` replaces
-        the one before; None leaves it."""
+        the one before; None leaves it. `learnt` replaces what lay under the same names."""
         rows = [(upstream, lane_of(item), _time_of(item), to_blob(item)) for upstream, item in items]
         drafted = None if draft is None else _drafted(draft)
         size = sum(len(row[3]) + 100 for row in rows) + len(drafted or b"")
-        marks = (standing, coverage, drafted, draft)
+        size += sum(map(len, (learnt or {}).values()))
+        marks = (standing, coverage, drafted, draft, learnt or {})
         try:
             with self._lock:
                 out = self._append(rows, catalog, marks, size)
@@ -233,6 +236,16 @@ class Spool:
             row = self._db.execute("SELECT value FROM meta WHERE name = 'levels'").fetchone()
         boot, time_ns, levels = json.loads(row[0]) if row else ("", 0, {})
         return (time_ns, levels) if boot == self._own[1] else (0, {})
+
+    def learnt(self) -> dict[str, bytes]:
+        """What judging had learnt at its last checkpoint, by name."""
+        with self._lock, self._reading():
+            return dict(self._db.execute("SELECT name, blob FROM learnt").fetchall())
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Drop what was learnt under these names: nobody is left to take it back."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM learnt WHERE name = ?", [(name,) for name in names])
 
     def depth(self) -> dict[tuple[str, Lane], tuple[int, int, int]]:
         """By upstream and lane: records, bytes, time of the oldest (ns of its own boot)."""
@@ -354,7 +367,7 @@ class Spool:
             out = []
             for upstream, lane, t_ns, blob in rows:
                 out.append((upstream, lane, self._insert(db, upstream, lane, t_ns, found[0], blob)))
-            standing, coverage, drafted, draft = marks
+            standing, coverage, drafted, draft, learnt = marks
             for event in standing:
                 if event.phase is Phase.CLEAR:
                     db.execute("DELETE FROM standing WHERE key = ?", (event.key,))
@@ -370,6 +383,7 @@ class Spool:
             if draft is not None and draft.levels:
                 known = json.dumps([self._own[1], draft.time_ns, dict(draft.levels)])
                 db.execute("INSERT OR REPLACE INTO meta VALUES('levels', ?)", (known,))
+            db.executemany("INSERT OR REPLACE INTO learnt VALUES(?, ?)", learnt.items())
         return out
 
     def _promote(self, db: sqlite3.Connection) -> None:

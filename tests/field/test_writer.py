@@ -45,6 +45,7 @@ class Disk:
         standing: Sequence[Event],
         coverage: Mapping[str, int],
         draft: Draft | None,
+        learnt: Mapping[str, bytes],
     ) -> None:
         self.tried.set()
         if self.refuses is not None:

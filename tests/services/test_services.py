@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gateway.field.judge import Judge
-from gateway.services.words import WORDS, duration, say
+from gateway.services.sentence import duration, say
+from gateway.services.words import WORDS
 from gateway.site.plan import Plan
 from gateway.spool.records import Event, Phase
 from protocols.api import Batch

@@ -286,3 +286,31 @@ def test_a_draft_never_takes_coverage_back(tmp_path: Path) -> None:
     writer, _ = opened(tmp_path / "s.db")
     assert writer.coverage()[1] == {"dev.p0": 30}
     writer.close()
+
+
+def test_what_was_learnt_is_kept_with_the_events_it_belongs_to(tmp_path: Path) -> None:
+    spool = Spool.open(tmp_path / "spool.db")
+    catalog = spool.put_catalog(CATALOG)
+    spool.append([("center", event())], catalog=catalog, standing=[event()], learnt={"watch/a": b"1", "watch/b": b"2"})
+    spool.append([], catalog=catalog, learnt={"watch/a": b"3"})
+    spool.close()
+    spool = Spool.open(tmp_path / "spool.db")
+    assert spool.learnt() == {"watch/a": b"3", "watch/b": b"2"}
+    spool.forget(["watch/b"])
+    assert spool.learnt() == {"watch/a": b"3"}
+    spool.close()
+
+
+def test_a_spool_of_an_older_release_is_brought_up_to_date(tmp_path: Path) -> None:
+    spool = Spool.open(tmp_path / "spool.db")
+    catalog = spool.put_catalog(CATALOG)
+    spool.append([("center", windows())], catalog=catalog)
+    spool.close()
+    with sqlite3.connect(tmp_path / "spool.db") as db:
+        db.execute("DROP TABLE learnt")
+        db.execute("PRAGMA user_version=1")
+    spool = Spool.open(tmp_path / "spool.db")
+    assert spool.quarantined == ""
+    assert spool.learnt() == {}
+    assert len(spool.take("center", Lane.SUMMARY, 10)) == 1
+    spool.close()

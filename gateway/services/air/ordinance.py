@@ -4,8 +4,8 @@ PM2.5 75/150 ug/m3, cleared below 35/75; PM10 150/300, cleared below 100/150).""
 from __future__ import annotations
 
 from gateway.services.rules import Condition, Test, channels_by_role
+from gateway.services.sentence import duration
 from gateway.services.single import Single, Singles
-from gateway.services.words import duration
 from gateway.site.plan import Plan
 
 _LEVELS = tuple((role, level) for role in ("pm25", "pm10") for level in ("advisory", "warning"))

@@ -1,0 +1,25 @@
+"""The sentences of the gateway, its links and devices."""
+
+from __future__ import annotations
+
+from gateway.services.sentence import Word
+from gateway.spool.records import Severity
+
+WORDS = {
+    "health.device_silent": Word(
+        Severity.MAJOR,
+        "sensor",
+        "Device {subject} has not answered for {seconds:.0f} s",
+        "{subject} 장치 {seconds:.0f}초간 무응답",
+        "Device {subject} answers again",
+        "{subject} 장치 응답 재개",
+    ),
+    "health.link_down": Word(
+        Severity.MAJOR,
+        "link",
+        "Link {subject} is down: none of its devices can be reached",
+        "{subject} 통신선 두절: 연결된 모든 장치에 접근 불가",
+        "Link {subject} is back",
+        "{subject} 통신선 복구",
+    ),
+}
