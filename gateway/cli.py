@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     field = add("field", _field, "the field half: poll, judge, spool", "citygate field site.toml")
     field.add_argument("site", help="site file")
+    field.add_argument("--record", metavar="FILE.csv", help="also write every raw reading, for citygate replay")
     uplink = add("uplink", _uplink, "the sending half: spool to the centers", "citygate uplink site.toml")
     uplink.add_argument("site", help="site file")
     both = add("run", _run, "both halves under one roof", "citygate run site.toml")
@@ -96,6 +97,21 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "links, values and alarms of a running field half", "citygate status site.toml")
     status.add_argument("site", help="site file")
     status.add_argument("--json", action="store_true", help="one JSON object")
+
+    replay = add(
+        "replay",
+        _replay,
+        "recorded raw readings through the production judge: every verdict and why",
+        "citygate replay night.csv --profile water/tuf-2000m",
+    )
+    replay.add_argument("file", metavar="FILE.csv", help="timestamp and a column a point, or timestamp,channel,value")
+    what = replay.add_mutually_exclusive_group(required=True)
+    what.add_argument("--profile", default="", help="family/vendor-model, or a profile's file: one device")
+    what.add_argument("--site", default="", help="site file: all its devices, zones and services")
+    replay.add_argument("--device", default="device", help="name of the device with --profile (default device)")
+    replay.add_argument("--period", type=float, metavar="S", help="seconds between readings (default: the profile's)")
+    replay.add_argument("--timezone", default="Asia/Seoul", help="with --profile (default Asia/Seoul)")
+    replay.add_argument("--json", action="store_true", help="one JSON object a verdict, the account on the last line")
 
     write = add(
         "write",
@@ -139,7 +155,7 @@ def _demo(args: argparse.Namespace) -> int:
 def _field(args: argparse.Namespace) -> int:
     from gateway.field.main import run
 
-    return run(args.site)
+    return run(args.site, record=args.record)
 
 
 def _uplink(args: argparse.Namespace) -> int:
@@ -181,6 +197,20 @@ def _status(args: argparse.Namespace) -> int:
     from gateway.tools.status import run
 
     return run(args.site, json=args.json)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from gateway.tools.replay import run
+
+    return run(
+        args.file,
+        profile=args.profile,
+        site=args.site,
+        device=args.device,
+        period_s=args.period,
+        timezone=args.timezone,
+        json=args.json,
+    )
 
 
 def _write(args: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from gateway.field.coverage import Coverage
 from gateway.field.engine import Engine
 from gateway.field.lock import StateLock
 from gateway.field.notify import notify
+from gateway.field.record import Recorder
 from gateway.field.scheduler import LinkRunner
 from gateway.field.writer import SpoolWriter
 from gateway.site.compile import load_plan
@@ -32,7 +33,7 @@ from gateway.site.plan import Kind, Plan
 from gateway.spool.records import Health
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
-from protocols.api import Quality
+from protocols.api import Batch, Quality
 
 log = logging.getLogger("citygate.field")
 
@@ -45,14 +46,18 @@ FIRST_HEALTH_NS, HEALTH_NS = 3_000_000_000, 600_000_000_000
 class Field:
     """One compiled plan, running."""
 
-    def __init__(self, plan: Plan, since_ns: int = 0) -> None:
-        """`since_ns`: when the process began, for its first plan. Raises SpoolError; then nothing is held."""
+    def __init__(self, plan: Plan, since_ns: int = 0, record: str | None = None) -> None:
+        """`since_ns`: when the process began, for its first plan. `record`: a file for raw readings. Raises SpoolError;
+        then nothing is held."""
         self._state = Path(plan.state_dir)
         self._plan = plan
         self._started_ns = boottime_ns()
         self._offset_ns, self._uncertainty_ns = utc_offset()
         self._lock = StateLock(self._state)
+        self._recorder: Recorder | None = None
         try:
+            if record:
+                self._recorder = _recorder(record, plan, self._offset_ns)
             self._open(since_ns)
         except BaseException:
             self._lock.release()
@@ -87,10 +92,15 @@ class Field:
         self.engine.begin()
         self.writer.turn(FIRST_COMMIT_S)
         self.links = {
-            link.link.name: LinkRunner(link, self.engine.take, number / len(plan.links))
+            link.link.name: LinkRunner(link, self._take, number / len(plan.links))
             for number, link in enumerate(plan.links)
         }
         self._socket = state / "field.sock"
+
+    def _take(self, batch: Batch) -> None:
+        if self._recorder is not None:
+            self._recorder.take(batch)
+        self.engine.take(batch)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; what is in flight then is finished and committed."""
@@ -103,6 +113,8 @@ class Field:
             group.create_task(self._watch_silence(stop), name="silence")
             group.create_task(self._load_judge(), name="kernels")
         self.engine.close()
+        if self._recorder is not None:
+            self._recorder.close()
         server.close()
         with contextlib.suppress(OSError):  # a file system that went read-only keeps it; the next start replaces it
             self._socket.unlink()
@@ -285,7 +297,20 @@ def _listening(plan: Plan) -> set[int]:
     return {i for i in channels if plan.channels[i].kind is not Kind.WAVEFORM and not plan.channels[i].derived}
 
 
-def run(site: str) -> int:
+def _recorder(path: str, plan: Plan, utc_offset_ns: int) -> Recorder:
+    try:
+        return Recorder(Path(path), plan, utc_offset_ns)
+    except OSError as refused:
+        raise SpoolError(
+            "CG-2009",
+            f"the recording {path} cannot be written ({refused.strerror})",
+            f"기록 파일 {path}에 쓸 수 없습니다 ({refused.strerror})",
+            next_en="Name a file in a folder that the service may write to",
+            next_ko="서비스가 쓸 수 있는 폴더의 파일을 지정하십시오",
+        ) from refused
+
+
+def run(site: str, *, record: str | None = None) -> int:
     """The process: exit code 0 after a clean stop, 1 for a broken site, 2 for a spool that cannot be opened."""
     try:
         plan = load_plan(site)
@@ -293,14 +318,14 @@ def run(site: str) -> int:
         print(faults.text(), file=sys.stderr)
         return 1
     try:
-        asyncio.run(_serve(site, plan))
+        asyncio.run(_serve(site, plan, record))
     except SpoolError as refused:
         print(refused, file=sys.stderr)
         return 2
     return 0
 
 
-async def _serve(site: str, plan: Plan) -> None:
+async def _serve(site: str, plan: Plan, record: str | None) -> None:
     loop = asyncio.get_running_loop()
     over, changed = asyncio.Event(), asyncio.Event()
     fresh: list[Plan] = [plan]
@@ -322,7 +347,7 @@ async def _serve(site: str, plan: Plan) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
     while not over.is_set():
         changed.clear()
-        field, stop = Field(fresh[-1], since_ns), asyncio.Event()
+        field, stop = Field(fresh[-1], since_ns, record), asyncio.Event()
         since_ns = 0
         watcher = asyncio.create_task(_first_of((over, changed), stop))
         await field.run(stop)
