@@ -184,6 +184,10 @@ class Engine:
             news.append(event)
         self._writer.submit(items, events=news, learnt=learnt)
 
+    def set_clock(self, utc_offset_ns: int) -> None:
+        if self._judge is not None:
+            self._judge.set_clock(utc_offset_ns)
+
     def report(self, health: Health) -> None:
         """State of the gateway itself, to every upstream."""
         self._writer.submit(self._routes.everyone(health))

@@ -180,6 +180,12 @@ class Judge:
             filled.append((channel, tuple(zip(times.tolist(), values.tolist(), strict=True))))
         return replace(event, evidence=tuple(filled))
 
+    def set_clock(self, utc_offset_ns: int) -> None:
+        """The wall clock was set: night and day of the rows to come follow it."""
+        self._utc_offset_ns = utc_offset_ns
+        for _, board in self._watches:
+            board.align_ns = utc_offset_ns
+
     def levels(self) -> dict[str, float]:
         """What a successor must know besides the alarms that stand: baselines by channel name."""
         return {name: level for station in self._stations for name, level in station.levels.items()}

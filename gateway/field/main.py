@@ -153,6 +153,7 @@ class Field:
                 with contextlib.suppress(SpoolError):  # the disk refuses: tried again with the next tick
                     await asyncio.to_thread(self.spool.set_offset, offset_ns, uncertainty_ns)
                     self._offset_ns = offset_ns
+                    self.engine.set_clock(offset_ns)
             if boottime_ns() >= health_due_ns:
                 health_due_ns = boottime_ns() + HEALTH_NS
                 waiting = await asyncio.to_thread(self._depth)

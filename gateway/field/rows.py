@@ -36,9 +36,10 @@ class RowBoard:
         self._column[list(channels)] = np.arange(columns)
         self._averaged = np.array(averaged, bool)
         self._step_ns = max(1, round(step_s * 1e9))
-        self._align_ns = align_ns
+        self.align_ns = align_ns
         self._due = np.array([max(1, int(step_s / one + 1e-9)) if one > 0 else 1 for one in period_s], np.int64)
         self._begun = False
+        self._number = 0  # of the open step, on the UTC grid
         self._start_ns = 0
         self._end_ns = 0
         self._last_ns = 0
@@ -76,10 +77,12 @@ class RowBoard:
         return self._close(now_ns) if self._begun and now_ns >= self._end_ns + SETTLE_NS else []
 
     def _open(self, time_ns: int) -> None:
-        self._begun = True
-        self._start_ns = (time_ns + self._align_ns) // self._step_ns * self._step_ns - self._align_ns
+        number = (time_ns + self.align_ns) // self._step_ns
+        again = self._begun and number == self._number  # the clock was set back a little: this step has had its row
+        self._begun, self._number = True, number
+        self._start_ns = number * self._step_ns - self.align_ns
         self._end_ns = self._start_ns + self._step_ns
-        self._closed = False
+        self._closed = again
         self._good[:] = self._came[:] = 0
         self._value[:] = np.nan
 

@@ -3,7 +3,8 @@ stations), judged row by row.
 
 The engine assembles the rows: one value a column and `step_s`, the mean of the good readings of a gauge, the last of a
 state or counter, NaN where none came. A row is handed over as soon as it can be complete, and once. A watch knows
-no clock, file or device; its rows come in order of time, with steps missing where nothing at all was read.
+no clock, file or device; its rows come in order of time, with steps missing where nothing at all was read;
+only when the wall clock is set may `utc_s` step back.
 """
 
 from __future__ import annotations

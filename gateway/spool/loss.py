@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gateway.spool.records import Gap, Item, Windows
+from gateway.spool.records import Gap, Item, Lane, Windows
 
 Span = tuple[int, int]
 
@@ -18,6 +18,16 @@ def declare(reason: str, boot: str, lost: Sequence[tuple[int, int, Item | None]]
         from_boot=other,
         to_boot=other,
         records=tuple((lane, boot, first, last) for lane, first, last in _ranges((lane, seq) for lane, seq, _ in lost)),
+    )
+
+
+def thinned(step_s: int, boot: str, seqs: Sequence[int]) -> Gap:
+    """Summaries of one boot that are now part of coarser ones: the records are gone, no reading is."""
+    lane = int(Lane.SUMMARY)
+    return Gap(
+        reason=f"thinned to {step_s // 60} min" if step_s < 3600 else f"thinned to {step_s // 3600} h",
+        entries=(),
+        records=tuple((lane, boot, first, last) for _, first, last in _ranges((lane, seq) for seq in seqs)),
     )
 
 

@@ -88,6 +88,7 @@ class Window:
     p50: float
     p95: float
     quality: int  # the worst of the window
+    inner: tuple[float, ...] = ()  # p05, p25, p75 of a gauge: for merging only, never sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,25 @@ def lane_of(item: Item) -> Lane:
     return Lane.SUMMARY if isinstance(item, (Windows, Values)) else Lane.DIAGNOSTIC
 
 
+def time_of(item: Item) -> int:
+    """The latest moment that the item tells of, ns of its boot's clock."""
+    if isinstance(item, (Event, Health)):
+        return item.time_ns
+    if isinstance(item, Gap):
+        return max((to_ns for _, _, to_ns in item.entries), default=0)
+    if isinstance(item, Values):
+        return max((row[1] for row in item.rows), default=0)
+    return max((row.end_ns for row in item.rows), default=0)
+
+
+def kin_of(item: Item) -> int:
+    """Equal for windows of the same channels, so that those which could be merged are found unread; 0 for anything
+    that is no window."""
+    if not isinstance(item, Windows):
+        return 0
+    return 1 + zlib.crc32(repr([row.channel for row in item.rows]).encode())
+
+
 def to_blob(item: Item) -> bytes:
     """Compressed CBOR of [kind, fields]."""
     fields = asdict(item)
@@ -174,7 +194,7 @@ def from_blob(blob: bytes) -> Item:
     try:
         kind, fields = cbor2.loads(zlib.decompress(blob))
         if kind == "windows":
-            return Windows(tuple(Window(*row) for row in fields["rows"]))
+            return Windows(tuple(Window(*row[:15], *map(tuple, row[15:])) for row in fields["rows"]))
         item = _KINDS[kind](**{k: _tuples(v) for k, v in fields.items()})
     except (cbor2.CBORDecodeError, zlib.error, AttributeError, KeyError, TypeError, ValueError) as bad:
         raise ValueError(f"not a spool item: {bad}") from bad
@@ -182,6 +202,14 @@ def from_blob(blob: bytes) -> Item:
         object.__setattr__(item, "phase", Phase(item.phase))
         object.__setattr__(item, "severity", Severity(item.severity))
     return item  # type: ignore[no-any-return]
+
+
+def readable(blob: bytes) -> Item | None:
+    """`from_blob`, None where it cannot be read."""
+    try:
+        return from_blob(blob)
+    except ValueError:
+        return None
 
 
 def _tuples(value: Any) -> Any:

@@ -3,6 +3,8 @@
 boot      n, id, kernel_boot, utc_offset_ns, uncertainty_ns      one row a kernel boot (and a new file)
 catalog   n, id, blob                                            names behind channel numbers
 record    upstream, lane, boot, seq, t_ns, catalog, blob         what waits for an acknowledgement
+          step, kin                                              0 or the seconds its windows were thinned to; equal
+                                                                 for records of the same channels
 counter   boot, upstream, lane, next                             sequence numbers, hole-free
 refused   as record, with the reason                             set aside, not sent again
 coverage  boot, blob        standing  key, blob        meta  name, value
@@ -21,14 +23,24 @@ VERSION = 2
 PAGE = 4096
 BUSY_TIMEOUT_S = 5.0
 
-_STEPS = {1: "CREATE TABLE IF NOT EXISTS learnt(name TEXT PRIMARY KEY, blob BLOB NOT NULL) WITHOUT ROWID"}
+_STEPS = {
+    1: (
+        "CREATE TABLE IF NOT EXISTS learnt(name TEXT PRIMARY KEY, blob BLOB NOT NULL) WITHOUT ROWID",
+        "ALTER TABLE record ADD COLUMN step INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE record ADD COLUMN kin INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX age ON record(lane, step, boot, t_ns)",
+    )
+}
 
 _TABLES = """
 CREATE TABLE boot(n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, kernel_boot TEXT NOT NULL,
   utc_offset_ns INTEGER, uncertainty_ns INTEGER);
 CREATE TABLE catalog(n INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, blob BLOB NOT NULL);
 CREATE TABLE record(upstream TEXT NOT NULL, lane INTEGER NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
-  t_ns INTEGER NOT NULL, catalog INTEGER NOT NULL, blob BLOB NOT NULL, UNIQUE(upstream, lane, boot, seq));
+  t_ns INTEGER NOT NULL, catalog INTEGER NOT NULL, blob BLOB NOT NULL, step INTEGER NOT NULL DEFAULT 0,
+  kin INTEGER NOT NULL DEFAULT 0,
+  UNIQUE(upstream, lane, boot, seq));
+CREATE INDEX age ON record(lane, step, boot, t_ns);
 CREATE TABLE counter(boot INTEGER NOT NULL, upstream TEXT NOT NULL, lane INTEGER NOT NULL, next INTEGER NOT NULL,
   PRIMARY KEY(boot, upstream, lane)) WITHOUT ROWID;
 CREATE TABLE refused(upstream TEXT, lane INTEGER, boot INTEGER, seq INTEGER, catalog INTEGER, blob BLOB, reason TEXT);
@@ -99,7 +111,8 @@ def _upgrade(db: sqlite3.Connection) -> None:
     """A file of an older release: one step a version, all or none."""
     db.execute("BEGIN IMMEDIATE")
     for version in range(int(db.execute("PRAGMA user_version").fetchone()[0]), VERSION):
-        db.execute(_STEPS[version])
+        for statement in _STEPS[version]:
+            db.execute(statement)
     db.execute(f"PRAGMA user_version={VERSION}")
     db.execute("COMMIT")
 

@@ -2,7 +2,7 @@
 
 In: items from the writer (the field process), one transaction an `append`, on disk when it returns. Out: records to
 the reader (the uplink), oldest first, gone when acknowledged. Sequence numbers run without holes per boot, upstream
-and lane. Bounded by bytes: near the limit the oldest summaries make room and a `Gap` says which; alarms stay.
+and lane. Bounded by bytes: near the limit the oldest summaries make room (`room.py`); alarms stay.
 One lock a `Spool`: any thread may call.
 """
 
@@ -29,29 +29,28 @@ from gateway.spool.records import (
     Draft,
     Event,
     Gap,
-    Health,
     Item,
     Lane,
     Phase,
     Record,
-    Values,
     from_blob,
+    kin_of,
     lane_of,
+    readable,
+    time_of,
     to_blob,
 )
+from gateway.spool.room import IN_THE_AIR as IN_THE_AIR
+from gateway.spool.room import Room
 from gateway.spool.trouble import SpoolError
 
 log = logging.getLogger("citygate.spool")
 
 FILE = "spool.db"  # in the state folder of a site
-HIGH_WATER = 0.90  # of the limit: from here on summaries make room
-LOW_WATER = 0.88
-IN_THE_AIR = 16  # the oldest of each upstream and lane may be on their way: not evicted
 
 Role = Literal["writer", "reader"]
 # standing, coverage, draft as bytes and as it is, learnt
 Marks = tuple[Sequence[Event], Mapping[str, int] | None, bytes | None, Draft | None, Mapping[str, bytes]]
-Lost = tuple[int, int, int, str, int, int, bytes]  # rowid, boot, catalog, upstream, lane, seq, blob
 
 
 class Spool:
@@ -120,9 +119,9 @@ class Spool:
         """One transaction, on disk on return: (upstream, lane, seq) of each item. Raises SpoolError; then nothing of
         this call is stored, everything before it still is, and the same call may be tried again. A `draft` replaces
         the one before; None leaves it. `learnt` replaces what lay under the same names."""
-        rows = [(upstream, lane_of(item), _time_of(item), to_blob(item)) for upstream, item in items]
+        rows = [(upstream, item, to_blob(item)) for upstream, item in items]
         drafted = None if draft is None else _drafted(draft)
-        size = sum(len(row[3]) + 100 for row in rows) + len(drafted or b"")
+        size = sum(len(row[2]) + 100 for row in rows) + len(drafted or b"")
         size += sum(map(len, (learnt or {}).values()))
         marks = (standing, coverage, drafted, draft, learnt or {})
         try:
@@ -134,7 +133,7 @@ class Spool:
             with self._lock:
                 self._replace()
                 out = self._append(rows, catalog, marks, size)
-        self._bell.ring(wake.ALARM if any(row[1] is Lane.ALARM for row in rows) else wake.SUMMARY)
+        self._bell.ring(wake.ALARM if any(isinstance(item, Event) for _, item, _ in rows) else wake.SUMMARY)
         return out
 
     def mark_clean(self) -> None:
@@ -193,12 +192,12 @@ class Spool:
                 (upstream, int(lane), boot_n, seq, catalog, blob, reason),
             )
             db.execute("DELETE FROM refused WHERE rowid <= (SELECT max(rowid) FROM refused) - 100")
-            item = _readable(blob)
+            item = readable(blob)
             if isinstance(item, Gap):
                 return  # a refused gap cannot be declared by one more
             kind = "damaged" if reason == "damaged" else "refused"
             gap = declare(kind, boot, [(int(lane), seq, item)], own_boot=own)
-            self._insert(db, upstream, Lane.DIAGNOSTIC, _time_of(item) if item else 0, catalog, to_blob(gap))
+            self._insert(db, upstream, gap, to_blob(gap), catalog=catalog)
 
     def catalog(self, name: str) -> Catalog | None:
         if name not in self._catalogs:
@@ -221,7 +220,7 @@ class Spool:
         """Alarms that were raised and not cleared, as they were last stored."""
         with self._lock, self._reading():
             rows = self._db.execute("SELECT blob FROM standing ORDER BY rowid").fetchall()
-        items = [_readable(blob) for (blob,) in rows]
+        items = [readable(blob) for (blob,) in rows]
         return [item for item in items if isinstance(item, Event)]
 
     def coverage(self) -> tuple[str, dict[str, int]]:
@@ -300,7 +299,7 @@ class Spool:
                 name = secrets.token_hex(8)
                 n = db.execute("INSERT INTO boot(id, kernel_boot) VALUES(?, ?)", (name, kernel)).lastrowid or 0
                 self._own = (n, name)
-                db.execute("DELETE FROM counter WHERE boot < ?", (n,))
+                db.execute("DELETE FROM counter WHERE boot < ? AND boot NOT IN (SELECT boot FROM record)", (n,))
                 db.execute(
                     "DELETE FROM boot WHERE n < ? AND n NOT IN (SELECT boot FROM record) "
                     "AND id NOT IN (SELECT boot FROM coverage)",
@@ -333,7 +332,7 @@ class Spool:
 
     def _append(
         self,
-        rows: Sequence[tuple[str, Lane, int, bytes]],
+        rows: Sequence[tuple[str, Item, bytes]],
         catalog: str,
         marks: Marks,
         size: int,
@@ -341,20 +340,17 @@ class Spool:
         try:
             return self._append_once(rows, catalog, marks, size)
         except sqlite3.OperationalError as bad:
-            if "full" not in str(bad) or not self._near_limit(size):
+            if "full" not in str(bad) or not self._room(self._db).is_near_limit(size):
                 raise  # the disk itself is full: dropping what is stored would win nothing
             # Evict at once what the water marks would have let stay, alarms excepted, and try once more.
             return self._append_once(rows, catalog, marks, max(size * 4, int(self._max_pages * schema.PAGE * 0.2)))
 
-    def _near_limit(self, size: int) -> bool:
-        """Whether it may have been the limit that was met."""
-        pages = int(self._db.execute("PRAGMA page_count").fetchone()[0])
-        free = int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
-        return (pages - free) * schema.PAGE + 4 * size > 0.8 * self._max_pages * schema.PAGE
+    def _room(self, db: sqlite3.Connection) -> Room:
+        return Room(db, self._max_pages * schema.PAGE, self._own, self._insert)
 
     def _append_once(
         self,
-        rows: Sequence[tuple[str, Lane, int, bytes]],
+        rows: Sequence[tuple[str, Item, bytes]],
         catalog: str,
         marks: Marks,
         size: int,
@@ -363,10 +359,10 @@ class Spool:
             found = db.execute("SELECT n FROM catalog WHERE id = ?", (catalog,)).fetchone()
             if found is None:
                 raise ValueError(f"catalog {catalog} was not put into this spool")
-            self._make_room(db, size)
+            self._room(db).make(size)
             out = []
-            for upstream, lane, t_ns, blob in rows:
-                out.append((upstream, lane, self._insert(db, upstream, lane, t_ns, found[0], blob)))
+            for upstream, item, blob in rows:
+                out.append((upstream, lane_of(item), self._insert(db, upstream, item, blob, catalog=found[0])))
             standing, coverage, drafted, draft, learnt = marks
             for event in standing:
                 if event.phase is Phase.CLEAR:
@@ -393,8 +389,9 @@ class Spool:
             return
         items, covered = cbor2.loads(row[1])
         for upstream, blob in items:
-            item = _readable(blob)
-            self._insert(db, upstream, Lane.SUMMARY, _time_of(item) if item else 0, row[0], blob)
+            item = readable(blob)
+            if item is not None:
+                self._insert(db, upstream, item, blob, catalog=row[0])
         before = db.execute("SELECT boot, blob FROM coverage").fetchone()
         coverage = cbor2.loads(before[1]) if before and before[0] == self._own[1] else {}
         merged = cbor2.dumps({**coverage, **{name: max(ns, coverage.get(name, ns)) for name, ns in covered.items()}})
@@ -402,53 +399,30 @@ class Spool:
         db.execute("DELETE FROM draft")
 
     def _insert(
-        self, db: sqlite3.Connection, upstream: str, lane: Lane, t_ns: int, catalog: int | None, blob: bytes
+        self,
+        db: sqlite3.Connection,
+        upstream: str,
+        item: Item,
+        blob: bytes,
+        *,
+        catalog: int | None,
+        boot: int = 0,
+        step_s: int = 0,
     ) -> int:
+        """The next number of its boot (0: the running one)."""
+        boot, lane = boot or self._own[0], int(lane_of(item))
         seq = int(
             db.execute(
                 "INSERT INTO counter VALUES(?, ?, ?, 1) "
                 "ON CONFLICT(boot, upstream, lane) DO UPDATE SET next = next + 1 RETURNING next - 1",
-                (self._own[0], upstream, int(lane)),
+                (boot, upstream, lane),
             ).fetchone()[0]
         )
         db.execute(
-            "INSERT INTO record VALUES(?, ?, ?, ?, ?, ?, ?)",
-            (upstream, int(lane), self._own[0], seq, t_ns, catalog or 0, blob),
+            "INSERT INTO record VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (upstream, lane, boot, seq, time_of(item), catalog or 0, blob, step_s, kin_of(item)),
         )
         return seq
-
-    def _make_room(self, db: sqlite3.Connection, size: int) -> None:
-        pages = int(db.execute("PRAGMA page_count").fetchone()[0])
-        free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
-        after = (pages - free) * schema.PAGE + size
-        limit = self._max_pages * schema.PAGE
-        if after > HIGH_WATER * limit:
-            self._evict(db, after - int(LOW_WATER * limit))
-
-    def _evict(self, db: sqlite3.Connection, wanted: int) -> None:
-        """Drop the oldest summaries (and health) worth `wanted` bytes; declare them per upstream, boot and catalog."""
-        seen: dict[tuple[str, int], int] = {}
-        groups: dict[tuple[str, int, int], list[tuple[int, int, Item | None]]] = {}
-        gone: list[tuple[int]] = []
-        rows: Iterator[Lost] = db.execute(
-            "SELECT rowid, boot, catalog, upstream, lane, seq, blob FROM record WHERE lane > 0 ORDER BY rowid"
-        )
-        for rowid, boot, catalog, upstream, lane, seq, blob in rows:
-            if wanted <= 0:
-                break
-            nth = seen[upstream, lane] = seen.get((upstream, lane), 0) + 1
-            item = _readable(blob)
-            if nth <= IN_THE_AIR or isinstance(item, Gap):
-                continue
-            groups.setdefault((upstream, boot, catalog), []).append((lane, seq, item))
-            gone.append((rowid,))
-            wanted -= len(blob) + 60
-        db.executemany("DELETE FROM record WHERE rowid = ?", gone)
-        boots = dict(db.execute("SELECT n, id FROM boot").fetchall())
-        for (upstream, boot, catalog), lost in groups.items():
-            gap = declare("disk", boots[boot], lost, own_boot=self._own[1])
-            last = max(_time_of(item) for _, _, item in lost if item) if any(i for *_, i in lost) else 0
-            self._insert(db, upstream, Lane.DIAGNOSTIC, last, catalog, to_blob(gap))
 
     @contextmanager
     def _begin(self) -> Iterator[sqlite3.Connection]:
@@ -486,23 +460,6 @@ def _drafted(draft: Draft) -> bytes:
     if not draft.items:
         return b""
     return cbor2.dumps([[[upstream, to_blob(item)] for upstream, item in draft.items], dict(draft.coverage)])
-
-
-def _readable(blob: bytes) -> Item | None:
-    try:
-        return from_blob(blob)
-    except ValueError:
-        return None
-
-
-def _time_of(item: Item) -> int:
-    if isinstance(item, (Event, Health)):
-        return item.time_ns
-    if isinstance(item, Gap):
-        return max((to_ns for _, _, to_ns in item.entries), default=0)
-    if isinstance(item, Values):
-        return max((row[1] for row in item.rows), default=0)
-    return max((row.end_ns for row in item.rows), default=0)
 
 
 def _corrupt(path: Path, bad: Exception) -> SpoolError:

@@ -88,3 +88,11 @@ def test_any_readings_give_rows_in_order_and_no_step_twice(rows: list[tuple[int,
     starts = [start for start, _, _ in whole]
     assert starts == sorted(set(starts))
     assert all(np.isfinite(values[~np.isnan(values)]).all() for _, _, values in whole)
+
+
+def test_a_clock_set_back_a_little_gives_no_step_twice() -> None:
+    it = board()
+    assert len(it.push(batch([(0, 1.0, 1.0), (2, 1.0, 1.0)]))) == 1
+    it.align_ns = -5 * S
+    assert it.push(batch([(0, 61.0, 1.0), (2, 61.0, 1.0)])) == []
+    assert len(it.push(batch([(0, 66.0, 1.0), (2, 66.0, 1.0)]))) == 1

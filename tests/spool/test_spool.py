@@ -308,6 +308,9 @@ def test_a_spool_of_an_older_release_is_brought_up_to_date(tmp_path: Path) -> No
     spool.close()
     with sqlite3.connect(tmp_path / "spool.db") as db:
         db.execute("DROP TABLE learnt")
+        db.execute("DROP INDEX age")
+        db.execute("ALTER TABLE record DROP COLUMN step")
+        db.execute("ALTER TABLE record DROP COLUMN kin")
         db.execute("PRAGMA user_version=1")
     spool = Spool.open(tmp_path / "spool.db")
     assert spool.quarantined == ""
