@@ -8,6 +8,7 @@ Alarms stay. What may be on its way to a center is left alone: its acknowledgeme
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 
@@ -22,7 +23,7 @@ LOW_WATER = 0.88
 LAST_WATER = 0.96
 IN_THE_AIR = 16  # the oldest of each upstream and lane, and
 NEWEST = 64  # its newest may be on their way
-THIN_AT_LEAST = 32_768  # bytes won by one commit: about 20 ms
+THIN_AT_LEAST = 8_192  # bytes won by one commit: about 10 ms
 S = 1_000_000_000
 
 Insert = Callable[..., int]
@@ -37,6 +38,8 @@ class Room:
         self._limit = limit
         self._own = own
         self._insert = insert
+        self._known: dict[int, dict[int, int]] = {}
+        self._resting: dict[str, set[int]] = {}
 
     def make(self, size: int) -> None:
         """So that `size` more bytes can come."""
@@ -44,7 +47,7 @@ class Room:
         if after <= HIGH_WATER * self._limit:
             return
         wanted = after - int(LOW_WATER * self._limit)
-        won = self._thin(min(wanted, max(THIN_AT_LEAST, 4 * size)))
+        won = self._thin(min(wanted, max(THIN_AT_LEAST, 2 * size)))
         if after - won > LAST_WATER * self._limit:
             self._evict(wanted - won)
 
@@ -82,10 +85,11 @@ class Room:
         boot, t_ns, upstream, catalog, kin = first
         end_ns = self._end_of_step(boot, t_ns, step_s * S)
         newest = self._db.execute(
-            "SELECT boot, t_ns FROM record WHERE upstream = ? AND lane = ? ORDER BY boot DESC, seq DESC LIMIT 1",
-            (upstream, int(Lane.SUMMARY)),
+            "SELECT boot, t_ns FROM record WHERE lane = ? AND step = 0 AND upstream = ? "
+            "ORDER BY boot DESC, t_ns DESC LIMIT 1",
+            (int(Lane.SUMMARY), upstream),
         ).fetchone()
-        if tuple(newest) <= (boot, end_ns + step_s * S):
+        if newest is None or tuple(newest) <= (boot, end_ns + step_s * S):
             return None
         rows = self._db.execute(
             "SELECT rowid, seq, blob FROM record WHERE lane = ? AND step = ? AND boot = ? AND t_ns <= ? "
@@ -104,12 +108,12 @@ class Room:
         self, rows: Sequence[tuple[int, int, bytes]], boot: int, upstream: str, catalog: int, step_s: int
     ) -> int:
         """One record in place of `rows`, which differ in time only, as far as they may be touched."""
-        resting = self._in_the_air(upstream)
+        resting, held = self._in_the_air(upstream), self._held(upstream)
         windows: dict[int, list[Window]] = {}
         gone: list[tuple[int, int, bytes]] = []
         for rowid, seq, blob in rows:
             item = readable(blob)
-            if rowid not in resting and isinstance(item, Windows):
+            if rowid not in resting and (boot, seq) > held and isinstance(item, Windows):
                 gone.append((rowid, seq, blob))
                 for window in item.rows:
                     windows.setdefault(window.channel, []).append(window)
@@ -130,27 +134,44 @@ class Room:
         return sum(len(row[2]) + 80 for row in gone) - len(blob) - len(said) - 160
 
     def _in_the_air(self, upstream: str) -> set[int]:
-        found: set[int] = set()
-        for order, most in (("ASC", IN_THE_AIR), ("DESC", NEWEST)):
+        if upstream in self._resting:
+            return self._resting[upstream]
+        found = self._resting[upstream] = set()
+        for order, most in (
+            ("boot, seq", IN_THE_AIR),
+            ("boot DESC, seq DESC", NEWEST),
+            ("boot DESC, t_ns DESC", NEWEST),
+        ):
+            recent = "AND step = 0" if "t_ns" in order else ""
             found.update(
                 row[0]
                 for row in self._db.execute(
-                    "SELECT rowid FROM record WHERE upstream = ? AND lane = ? "
-                    f"ORDER BY boot {order}, seq {order} LIMIT ?",
+                    f"SELECT rowid FROM record WHERE upstream = ? AND lane = ? {recent} ORDER BY {order} LIMIT ?",
                     (upstream, int(Lane.SUMMARY), most),
                 )
             )
         return found
 
+    def _held(self, upstream: str) -> tuple[int, int]:
+        """Summaries up to this (boot, seq) may be on their way in bulk."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (f"held {upstream}",)).fetchone()
+        boot, seq = json.loads(row[0]) if row else (0, -1)
+        return int(boot), int(seq)
+
     def _kinds(self, catalog: int) -> dict[int, int]:
-        row = self._db.execute("SELECT blob FROM catalog WHERE n = ?", (catalog,)).fetchone()
-        return {index: one[4] for index, one in enumerate(Catalog.from_blob(row[0]).rows)} if row else {}
+        """Kind by channel."""
+        if catalog not in self._known:
+            row = self._db.execute("SELECT blob FROM catalog WHERE n = ?", (catalog,)).fetchone()
+            rows = Catalog.from_blob(row[0]).rows if row else ()
+            self._known[catalog] = {index: one[4] for index, one in enumerate(rows)}
+        return self._known[catalog]
 
     # -- gone
 
     def _evict(self, wanted: int) -> None:
         """Drop the oldest summaries (and health) worth `wanted` bytes; declare them per upstream, boot and catalog."""
         seen: dict[tuple[str, int], int] = {}
+        held: dict[str, tuple[int, int]] = {}
         groups: dict[tuple[str, int, int], list[tuple[int, int, Item | None]]] = {}
         gone: list[tuple[int]] = []
         rows: Iterator[Lost] = self._db.execute(
@@ -162,6 +183,8 @@ class Room:
             nth = seen[upstream, lane] = seen.get((upstream, lane), 0) + 1
             item = readable(blob)
             if nth <= IN_THE_AIR or isinstance(item, Gap):
+                continue
+            if lane == Lane.SUMMARY and (boot, seq) <= held.setdefault(upstream, self._held(upstream)):
                 continue
             groups.setdefault((upstream, boot, catalog), []).append((lane, seq, item))
             gone.append((rowid,))

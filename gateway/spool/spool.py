@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +49,8 @@ log = logging.getLogger("citygate.spool")
 FILE = "spool.db"  # in the state folder of a site
 
 Role = Literal["writer", "reader"]
+Mark = tuple[int, int]  # where a record lies in its lane: number of its boot in this file, seq
+START: Mark = (0, -1)
 # standing, coverage, draft as bytes and as it is, learnt
 Marks = tuple[Sequence[Event], Mapping[str, int] | None, bytes | None, Draft | None, Mapping[str, bytes]]
 
@@ -150,20 +152,50 @@ class Spool:
 
     def take(self, upstream: str, lane: Lane, limit: int) -> list[Record]:
         """The oldest records. One that cannot be decoded is moved to `refused` and declared as a gap."""
+        return [record for _, record in self.after(upstream, lane, START, limit)]
+
+    def after(self, upstream: str, lane: Lane, mark: Mark, limit: int) -> list[tuple[Mark, Record]]:
+        """The oldest records behind `mark`, each with its own mark. Unreadable ones as in `take`."""
+        return self._read(upstream, lane, limit, "AND (r.boot, r.seq) > (?, ?) ORDER BY r.boot, r.seq", mark)
+
+    def newest(self, upstream: str, lane: Lane, limit: int) -> list[tuple[Mark, Record]]:
+        """The newest records, the newest first."""
+        return self._read(upstream, lane, limit, "ORDER BY r.boot DESC, r.seq DESC", ())
+
+    def _read(
+        self, upstream: str, lane: Lane, limit: int, which: str, mark: Sequence[int]
+    ) -> list[tuple[Mark, Record]]:
         with self._lock, self._reading():
             rows = self._db.execute(
-                "SELECT b.id, r.seq, c.id, r.blob FROM record r JOIN boot b ON b.n = r.boot "
-                "LEFT JOIN catalog c ON c.n = r.catalog WHERE r.upstream = ? AND r.lane = ? "
-                "ORDER BY r.boot, r.seq LIMIT ?",
-                (upstream, int(lane), limit),
+                "SELECT r.boot, b.id, r.seq, c.id, r.blob FROM record r JOIN boot b ON b.n = r.boot "
+                f"LEFT JOIN catalog c ON c.n = r.catalog WHERE r.upstream = ? AND r.lane = ? {which} LIMIT ?",
+                (upstream, int(lane), *mark, limit),
             ).fetchall()
         out = []
-        for boot, seq, catalog, blob in rows:
+        for number, boot, seq, catalog, blob in rows:
             try:
-                out.append(Record(boot, upstream, lane, seq, catalog or "", from_blob(blob)))
+                out.append(((number, seq), Record(boot, upstream, lane, seq, catalog or "", from_blob(blob))))
             except ValueError:
                 self.refuse(upstream, lane, boot, seq, "damaged")
         return out
+
+    def waiting(self, upstream: str, lane: Lane, most: int) -> int:
+        """How many records wait, counted up to `most`."""
+        with self._lock, self._reading():
+            row = self._db.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM record WHERE upstream = ? AND lane = ? LIMIT ?)",
+                (upstream, int(lane), most),
+            ).fetchone()
+        return int(row[0])
+
+    def hold(self, upstream: str, mark: Mark) -> None:
+        """Summaries up to `mark` may be on their way in bulk: the writer neither merges nor drops them. START lets
+        go."""
+        with self._transaction() as db:
+            if mark == START:
+                db.execute("DELETE FROM meta WHERE name = ?", (f"held {upstream}",))
+            else:
+                db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (f"held {upstream}", json.dumps(mark)))
 
     def ack(self, upstream: str, lane: Lane, boot: str, seqs: Sequence[int]) -> None:
         """These are at the center: forget them."""
@@ -247,9 +279,10 @@ class Spool:
             db.executemany("DELETE FROM learnt WHERE name = ?", [(name,) for name in names])
 
     def depth(self) -> dict[tuple[str, Lane], tuple[int, int, int]]:
-        """By upstream and lane: records, bytes, time of the oldest (ns of its own boot)."""
-        with self._lock, self._reading():
-            rows = self._db.execute(
+        """By upstream and lane: records, bytes, time of the oldest (ns of its own boot). Reads every record, so on a
+        connection of its own: an alarm does not wait for it."""
+        with self._reading(), closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as db:
+            rows = db.execute(
                 "SELECT upstream, lane, count(*), sum(length(blob)), min(t_ns) FROM record GROUP BY upstream, lane"
             ).fetchall()
         return {(upstream, Lane(lane)): (n, size, t_ns) for upstream, lane, n, size, t_ns in rows}
@@ -299,7 +332,11 @@ class Spool:
                 name = secrets.token_hex(8)
                 n = db.execute("INSERT INTO boot(id, kernel_boot) VALUES(?, ?)", (name, kernel)).lastrowid or 0
                 self._own = (n, name)
-                db.execute("DELETE FROM counter WHERE boot < ? AND boot NOT IN (SELECT boot FROM record)", (n,))
+                db.execute(
+                    "DELETE FROM counter WHERE boot < ? AND NOT EXISTS (SELECT 1 FROM record r WHERE "
+                    "r.upstream = counter.upstream AND r.lane = counter.lane AND r.boot = counter.boot)",
+                    (n,),
+                )
                 db.execute(
                     "DELETE FROM boot WHERE n < ? AND n NOT IN (SELECT boot FROM record) "
                     "AND id NOT IN (SELECT boot FROM coverage)",

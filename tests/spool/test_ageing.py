@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gateway.site.upstream import Catalog
 from gateway.spool.ageing import merged
 from gateway.spool.records import Gap, Lane, Window, Windows
-from gateway.spool.spool import Spool
+from gateway.spool.spool import START, Spool
 
 MINUTE = 60_000_000_000
 
@@ -150,4 +150,19 @@ def test_what_may_be_on_its_way_is_not_touched(tmp_path: Path) -> None:
     for minute in range(5, 300):
         spool.append([("center", one) for one in minute_of_all(24, minute, random)], catalog=name)
     assert spool.take("center", Lane.SUMMARY, 15) == on_the_way
+    spool.close()
+
+
+def test_what_is_held_for_bulk_is_not_touched(tmp_path: Path) -> None:
+    catalog = Catalog("cab", tuple((f"d.p{i}", "d", f"p{i}", "Cel", 0, 0.01) for i in range(24)))
+    spool = Spool.open(tmp_path / "spool.db", limit_mb=0.6)
+    name = spool.put_catalog(catalog)
+    random = np.random.default_rng(7)
+    for minute in range(50):
+        spool.append([("center", one) for one in minute_of_all(24, minute, random)], catalog=name)
+    sent = spool.after("center", Lane.SUMMARY, START, 100)
+    spool.hold("center", sent[-1][0])
+    for minute in range(50, 300):
+        spool.append([("center", one) for one in minute_of_all(24, minute, random)], catalog=name)
+    assert spool.after("center", Lane.SUMMARY, START, 100) == sent
     spool.close()
