@@ -10,7 +10,10 @@ from importlib import import_module
 BENCHMARKS = {
     "modbus": "Modbus against pymodbus and libmodbus, on schedules, on paced RTU lines, under bad replies",
     "spine": "first acknowledgement, loss, alarm latency, memory and bytes of the whole way",
+    "uplink": "bytes, alarms and backlog over bad lines, packs a center commits",
+    "fastpath": "kernels: ns a sample against C, numpy and River, by channels, of small batches",
     "chaos": "loss, duplicates and alarms while field, uplink and center are killed at random moments",
+    "powercut": "what a spool and OSCORE numbers lose when the power goes at a random moment (root, loop device)",
 }
 
 

@@ -9,27 +9,22 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
-from fastpath import condition, detect, filter, summary
+from fastpath import condition, detect, detectors, filter, learnt, summary
 from fastpath.columns import F8, I4, I8, U1, column
-from fastpath.jit import kernel
-from fastpath.loop import LoopBank
-from fastpath.marks import MISSING, NO_NUMBER, RANGE, STALE
-from fastpath.ring import recall, remember
-from fastpath.tables import (
+from fastpath.habit import ONSET_SCORE
+from fastpath.jit import inner, kernel
+from fastpath.layout import (
     DETECTOR,
+    END_RULE,
     FAR_NS,
-    FILTER,
-    HIGH,
+    FILTERED,
+    FIRST_RULE,
     KIND,
-    LOW,
     NEVER,
-    NO_ALERTS,
-    NO_CHANGES,
-    NO_WINDOWS,
     PERIOD,
     ROLLOVER,
     RULE_CLEAR,
@@ -37,20 +32,31 @@ from fastpath.tables import (
     RULE_HOLD,
     RULE_OP,
     RULE_THRESHOLD,
-    STEP,
+    SEEN,
     WINDOW,
+    Output,
+    Settings,
+    State,
+)
+from fastpath.loop import LoopBank
+from fastpath.marks import FILTERED as FILTERED_MARK
+from fastpath.marks import MISSING, NO_NUMBER, RANGE, STALE
+from fastpath.ring import recall, remember
+from fastpath.sketch import Sketch
+from fastpath.tables import (
+    NO_ALERTS,
+    NO_CHANGES,
+    NO_WINDOWS,
     Alerts,
     Changes,
     ChannelParams,
     ConditionParams,
-    Output,
     Pushed,
-    Settings,
-    State,
     WindowRows,
     alert_rows,
     bytes_of,
     change_rows,
+    channel_params,
     fresh_state,
     joined,
     output,
@@ -59,6 +65,7 @@ from fastpath.tables import (
 )
 
 __all__ = [
+    "ONSET_SCORE",
     "Alerts",
     "Chain",
     "Changes",
@@ -66,17 +73,48 @@ __all__ = [
     "ConditionParams",
     "Pushed",
     "WindowRows",
+    "channel_params",
     "warm",
 ]
 
 
+@inner
+def filtered(settings: Settings, state: State, c: int, which: int, t: int, x: float, elapsed: int) -> tuple[int, float]:
+    """SPIKE or nothing, and the value to go on with."""
+    if which == filter.EWMA:
+        return 0, filter.ewma(settings, state, c, x, elapsed)
+    if which == filter.DEADBAND:
+        return 0, filter.deadband(settings, state, c, x)
+    if which == filter.DEBOUNCE:
+        return 0, filter.debounce(settings, state, c, t, x)
+    bits = filter.hampel(state, c, x)
+    if which == filter.MEDIAN or (which == filter.HAMPEL_REPLACE and bits != 0):
+        return bits, filter.median(state, c)
+    return bits, x
+
+
+@inner
+def alert(out: Output, row: int, c: int, t: int, which: int, onset: bool, score: float, x: float, usual: float) -> None:
+    place = out.first[1] + row
+    out.whole[place, 0] = c
+    out.whole[place, 1] = t
+    out.whole[place, 2] = 1 if onset else 0
+    out.whole[place, 3] = which
+    out.number[place, 4] = score
+    out.number[place, 5] = x
+    out.number[place, 6] = usual
+
+
 @kernel
 def push_batch(
-    start: int, align: int, channel: I4, time_ns: I8, value: F8, quality: U1, mark: U1,
+    start: int, align: int, channel: I4, time_ns: I8, value: F8, quality: U1, mark: U1, score: F8,
     settings: Settings, state: State, out: Output,
 ) -> int:  # fmt: skip
     """Readings from `start` on. Gives the first not taken for want of room; -1 - i if reading i has no channel."""
-    n = settings.first.size - 1
+    n = settings.whole.shape[0]
+    room_windows = out.first[1] - summary.ROWS_A_READING
+    room_alerts = out.first[2] - out.first[1]
+    room_changes = out.first[3] - out.first[2]
     windows = 0
     alerts = 0
     changes = 0
@@ -91,54 +129,54 @@ def push_batch(
             mark[i] = 0
             i += 1
             continue
-        first_rule = settings.first[c]
-        end_rule = settings.first[c + 1]
-        if (
-            windows + summary.ROWS_A_READING > out.window.whole.shape[0]
-            or alerts + 1 > out.alert_whole.shape[0]
-            or changes + end_rule - first_rule > out.change_whole.shape[0]
-        ):
+        first_rule = settings.whole[c, FIRST_RULE]
+        end_rule = settings.whole[c, END_RULE]
+        if windows > room_windows or alerts >= room_alerts or changes + end_rule - first_rule > room_changes:
             break
         t = min(max(time_ns[i], -FAR_NS), FAR_NS)
         x = value[i]
         q = np.int64(quality[i])
         period = settings.whole[c, PERIOD]
-        if t >= state.window.whole[c, summary.END]:
-            windows = summary.roll(
-                state.window, c, kind, period, settings.whole[c, WINDOW], align, t, out.window, windows,
-            )  # fmt: skip
+        detector = settings.whole[c, DETECTOR]
+        if t >= state.whole[c, summary.END]:
+            windows = summary.roll(state, c, kind, period, settings.whole[c, WINDOW], align, t, out, windows)
         if q >= NO_NUMBER or not math.isfinite(x):
             mark[i] = MISSING
-            summary.count_missing(state.window, c, q)
+            summary.count_missing(state, c, q)
+            if detector == detectors.MISSING:
+                verdict, level, usual = detectors.step(settings, state, c, t, math.nan, False, align)
+                score[i] = level
+                if verdict != detectors.NOTHING:
+                    alert(out, alerts, c, t, detector, verdict == detectors.ONSET, level, math.nan, usual)
+                    alerts += 1
             i += 1
             continue
 
-        before = state.seen[c]
-        state.seen[c] = t
+        before = state.whole[c, SEEN]
+        state.whole[c, SEEN] = t
         bits = STALE if before != NEVER and t <= before else 0
-        remember(state.evidence_time, state.evidence_value, state.evidence_count, c, t, x)
-        bits |= filter.gate(
-            state.gate, c, kind == summary.COUNTER, x,
-            settings.number[c, LOW], settings.number[c, HIGH], settings.number[c, STEP],
-        )  # fmt: skip
-        if kind == summary.GAUGE and not bits & (RANGE | STALE):
-            if settings.whole[c, FILTER] != 0:
-                bits |= filter.hampel(state.hampel, state.hampel_count, c, x)
-            if settings.whole[c, DETECTOR] != 0:
+        remember(state, c, t, x)
+        bits |= filter.gate(settings, state, c, kind == summary.COUNTER, t, x)
+        if not bits & (RANGE | STALE):
+            if settings.whole[c, FILTERED] != filter.NONE:
+                spike, kept = filtered(settings, state, c, settings.whole[c, FILTERED], t, x, t - before)
+                bits |= spike
+                if kept != x:
+                    bits |= FILTERED_MARK
+                    x = kept
+            if detector != detectors.NONE:
                 gap = period > 0 and before != NEVER and t - before > detect.GAP_PERIODS * period
-                verdict, score = detect.step(state.detector, c, x, gap)
-                if verdict != detect.NOTHING:
-                    out.alert_whole[alerts, 0] = c
-                    out.alert_whole[alerts, 1] = t
-                    out.alert_whole[alerts, 2] = 1 if verdict == detect.ONSET else 0
-                    out.alert_number[alerts, 0] = score
-                    out.alert_number[alerts, 1] = x
-                    out.alert_number[alerts, 2] = state.detector[c, detect.EXPECTED]
+                if detector == detectors.DEFAULT:
+                    verdict, level = detect.step(state.detector, c, t, x, gap, align)
+                    usual = state.detector[c, detect.EXPECTED]
+                else:
+                    verdict, level, usual = detectors.step(settings, state, c, t, x, gap, align)
+                score[i] = level
+                if verdict != detectors.NOTHING:
+                    alert(out, alerts, c, t, detector, verdict == detectors.ONSET, level, x, usual)
                     alerts += 1
         mark[i] = bits
-        summary.count(
-            state.window, c, kind, t, x, q, bits, settings.number[c, ROLLOVER],
-        )  # fmt: skip
+        summary.count(state, c, kind, t, x, q, bits, settings.number[c, ROLLOVER])
         for j in range(first_rule, end_rule):
             change = condition.judge(
                 state.rule, j, t, x, settings.rule_whole[j, RULE_OP],
@@ -146,11 +184,12 @@ def push_batch(
                 settings.rule_whole[j, RULE_HOLD], settings.rule_whole[j, RULE_CLEAR_HOLD],
             )  # fmt: skip
             if change != condition.NOTHING:
-                out.change_whole[changes, 0] = j
-                out.change_whole[changes, 1] = t
-                out.change_whole[changes, 2] = 1 if change == condition.ONSET else 0
-                out.change_whole[changes, 3] = state.rule[j, condition.SINCE]
-                out.change_value[changes] = x
+                place = out.first[2] + changes
+                out.whole[place, 0] = j
+                out.whole[place, 1] = t
+                out.whole[place, 2] = 1 if change == condition.ONSET else 0
+                out.whole[place, 3] = state.rule[j, condition.SINCE]
+                out.number[place, 4] = x
                 changes += 1
         i += 1
     out.used[0] = windows
@@ -164,7 +203,7 @@ def close_windows(
     start: int, align: int, now: int, partial: bool, settings: Settings, state: State, out: Output
 ) -> int:
     """Close what ended by `now`, with `partial` what is open, too. Gives the first channel there was no room for."""
-    n = settings.first.size - 1
+    n = settings.whole.shape[0]
     windows = 0
     c = start
     while c < n:
@@ -172,23 +211,19 @@ def close_windows(
         if kind == summary.WAVEFORM:
             c += 1
             continue
-        if windows + summary.ROWS_A_READING + 1 > out.window.whole.shape[0]:
+        if windows + summary.ROWS_A_READING + 1 > out.first[1]:
             break
         period = settings.whole[c, PERIOD]
-        if now >= state.window.whole[c, summary.END]:
-            windows = summary.roll(
-                state.window, c, kind, period, settings.whole[c, WINDOW], align, now, out.window, windows,
-            )  # fmt: skip
+        if now >= state.whole[c, summary.END]:
+            windows = summary.roll(state, c, kind, period, settings.whole[c, WINDOW], align, now, out, windows)
         if partial:
-            opened = state.window.whole[c, summary.START]
+            opened = state.whole[c, summary.START]
             end = max(now, opened)
-            rows = state.window.whole[c, summary.ROWS]
+            rows = state.whole[c, summary.ROWS]
             if rows > 0 or summary.expected_in(end - opened, period, 0) > 0:
-                summary.close(
-                    state.window, c, kind, period, end, out.window, windows,
-                )  # fmt: skip
+                summary.close(state, c, kind, period, end, out, windows)
                 windows += 1
-                state.window.whole[c, summary.START] = end
+                state.whole[c, summary.START] = end
         c += 1
     out.used[0] = windows
     return c
@@ -212,7 +247,7 @@ class Chain:
             raise ValueError("start_ns and align_ns are times of this century")
         self._align_ns = int(align_ns)
         n, m = len(channels.kind), len(conditions.channel)
-        rules = int(np.diff(self._settings.first).max(initial=0))
+        rules = int((self._settings.whole[:, END_RULE] - self._settings.whole[:, FIRST_RULE]).max(initial=0))
         self._state = fresh_state(n, m, self._settings, int(start_ns), self._align_ns)
         self._out = output(rules)
 
@@ -224,7 +259,7 @@ class Chain:
         n = channel.size
         if not n == time_ns.size == value.size == quality.size:
             raise ValueError("the four columns of a batch have one length")
-        mark = np.empty(n, np.uint8)
+        mark, score = np.empty(n, np.uint8), np.zeros(n)
         windows: list[WindowRows] = []
         alerts: list[Alerts] = []
         changes: list[Changes] = []
@@ -232,19 +267,20 @@ class Chain:
         at = 0
         while at < n:
             at = push_batch(
-                at, self._align_ns, channel, time_ns, value, quality, mark, self._settings, self._state, out
+                at, self._align_ns, channel, time_ns, value, quality, mark, score, self._settings, self._state, out
             )
             w, a, c = out.used.tolist()
             if w:
-                windows.append(window_rows(out.window, w))
+                windows.append(window_rows(out, w))
             if a:
-                alerts.append(alert_rows(out.alert_whole[:a], out.alert_number[:a]))
+                alerts.append(alert_rows(out, a))
             if c:
-                changes.append(change_rows(out.change_whole[:c], out.change_value[:c]))
+                changes.append(change_rows(out, c))
             if at < 0:
                 raise IndexError(f"reading {-1 - at} names channel {int(channel[-1 - at])}")
         return Pushed(
             mark,
+            score,
             joined(windows, NO_WINDOWS),
             joined(alerts, NO_ALERTS),
             joined(changes, NO_CHANGES),
@@ -261,13 +297,42 @@ class Chain:
     def open_windows(self, now_ns: int) -> WindowRows:
         """What `close_all` would give now; the windows stay open."""
         state = self._state
-        copied = state._replace(window=_copied(state.window))
+        whole = state.whole.copy()
+        sketches = Sketch(state.sketch.mean.copy(), state.sketch.weight.copy(), state.sketch.fill.copy())
+        copied = state._replace(whole=whole, number=whole.view(np.float64), sketch=sketches)
         return self._close(copied, now_ns, partial=True)
 
     def evidence(self, channel: int, count: int) -> tuple[I8, F8]:
         """The last `count` raw readings of a channel (at most 32), oldest first."""
-        state = self._state
-        return recall(state.evidence_time, state.evidence_value, state.evidence_count, channel, count)
+        return recall(self._state, channel, count)
+
+    def learnt(self, channels: Iterable[int] | None = None) -> dict[int, bytes]:
+        """What channels (all, if none are named) have learnt: gate, filter and detector, not the open window. Channels
+        that have read nothing are left out."""
+        seen = self._state.whole[:, SEEN]
+        rows = range(len(seen)) if channels is None else channels
+        return {
+            c: learnt.channel_bytes(self._settings, self._state, self._align_ns, c) for c in rows if seen[c] != NEVER
+        }
+
+    def restore_learnt(self, channel: int, blob: bytes) -> bool:
+        """Start `channel` with what `learnt` gave before a restart; False, and nothing changed, where it was learnt by
+        other code or under other settings."""
+        return learnt.restore_channel(self._settings, self._state, self._align_ns, channel, blob)
+
+    def conditions_learnt(self) -> dict[int, bytes]:
+        """Where conditions stand that are met, or on their way to be."""
+        standing = np.flatnonzero(self._state.rule[:, : condition.SINCE].any(axis=1)).tolist()
+        return {j: learnt.condition_bytes(self._settings, self._state, self._align_ns, j) for j in standing}
+
+    def restore_condition_learnt(self, index: int, blob: bytes) -> bool:
+        """Start condition `index` where it stood before a restart, a hold that is running included; False, and nothing
+        changed, where it was another condition."""
+        return learnt.restore_condition(self._settings, self._state, self._align_ns, index, blob)
+
+    def is_met(self, index: int) -> bool:
+        """Whether condition `index` is met."""
+        return bool(self._state.rule[index, condition.MET])
 
     def restore_condition(self, index: int, met: bool, since_ns: int) -> None:
         """Start condition `index` as met: its alarm stood before the restart."""
@@ -279,15 +344,20 @@ class Chain:
     def restore_alert(self, channel: int) -> None:
         """Start the detector of `channel` within an onset: its alarm stood before the restart. It clears once the
         channel is calm by the habits it then learns."""
-        self._state.detector[channel, detect.ACTIVE] = 1.0
+        detectors.stand(self._settings, self._state, channel)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of state."""
+        """Bytes of state, evidence included."""
         return bytes_of(self._state)
 
+    @property
+    def evidence_nbytes(self) -> int:
+        """Bytes of the evidence rings."""
+        return self._state.evidence_whole.nbytes
+
     def _close(self, state: State, now_ns: int, *, partial: bool) -> WindowRows:
-        n = self._settings.first.size - 1
+        n = len(self._settings.whole)
         now = min(max(int(now_ns), -FAR_NS), FAR_NS)
         parts: list[WindowRows] = []
         out = self._out
@@ -296,24 +366,17 @@ class Chain:
             at = close_windows(at, self._align_ns, now, partial, self._settings, state, out)
             w = int(out.used[0])
             if w:
-                parts.append(window_rows(out.window, w))
+                parts.append(window_rows(out, w))
         rows: WindowRows = joined(parts, NO_WINDOWS)
         return rows
-
-
-def _copied(columns: Any) -> Any:
-    """Columns, or named tuples of columns, with memory of their own."""
-    return columns.copy() if isinstance(columns, np.ndarray) else type(columns)(*map(_copied, columns))
 
 
 def warm(*, loops: bool = True) -> float:
     """Compile the kernels (those of inductive loops if wanted) or load them from the cache. Gives the seconds."""
     begin = time.perf_counter()
-    zero, one = np.zeros(1), np.ones(1)
-    flag, span = np.ones(1, np.uint8), np.ones(1, np.int64)
-    channels = ChannelParams(np.zeros(1, np.uint8), flag, flag, zero, one, one, one, span, span)
-    rules = ConditionParams(np.zeros(1, np.int32), flag, one, one, span, span)
-    chain = Chain(channels, rules, start_ns=0)
+    one, span = np.ones(1), np.ones(1, np.int64)
+    rules = ConditionParams(np.zeros(1, np.int32), np.ones(1, np.uint8), one, one, span, span)
+    chain = Chain(channel_params(1, filter=1, detector=1), rules, start_ns=0)
     chain.push(np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.uint8))
     chain.close_all(1)
     if loops:

@@ -1,16 +1,18 @@
-"""The universal default detector, for a gauge nobody has tuned: one reading in, a score and an onset or
+"""The universal default detector, for a gauge nobody has tuned: one reading and its time in, a score and an onset or
 clear out.
 
-One step ahead: the next reading is predicted from a slow level and the lag-one correlation around it. What
-is left, in units of its own robust scale, is judged twice: alone (a spike, a jump), and as a short moving
-average (a lasting shift). The score is -log10 of the chance of such a value in this channel, so ONSET_SCORE
-6 means one false onset in a million readings if the channel keeps its habits. The tail beyond TAIL scales
-is not taken for Gaussian: how often and how far readings pass it is learnt (a power tail beyond a
-threshold; B. M. Hill, Ann. Statist. 3, 1975).
+Eleven features look at a channel in ways that complete each other: the step from the short mean, the distance from
+the slow mean, shifts over 16 and 64 readings, a hump, the residual of the hour (alone, lasting, and in units of what
+is usual at that hour), roughness, quiet and flatness. Each is compared with its own record so far
+(`fastpath.novelty`). The score is the largest ratio, raised where several features agree and lowered while little is
+known and just after an onset: 1 is "as far out as this channel ever was", ONSET_SCORE a tenth beyond. A channel that
+keeps its habits passes it a few times in its first 10,000 readings and about once in 30,000 from then on (a
+month at one reading a minute is 43,000). A channel that is read more often makes records more often: its score counts
+OFTEN less for every ten times as many readings, and it is known later.
 
-Self-starting, O(1), no training phase. Onset and clear have hysteresis; a new level is accepted after a
-while, so an onset always clears. The first reading after a gap or a clock step is taken without being
-judged.
+Self-starting, O(1), no training phase. A value teaches means and spreads no more than CLIP scales, so one glitch does
+not spoil them. The first readings after a gap are not judged. An onset clears when the channel is back or has been
+found to stay (ACCEPTED readings).
 
 State a channel: f64[n, COLUMNS].
 """
@@ -18,37 +20,43 @@ State a channel: f64[n, COLUMNS].
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from fastpath import novelty, season
 from fastpath.columns import F8
 from fastpath.jit import inner
 
-ONSET_SCORE = 6.0
-CLEAR_SCORE = 3.0
+ONSET_SCORE = 1.1
+CLEAR_SCORE = 0.7
 CALM = 16  # readings below CLEAR_SCORE until clear
-REFRACTORY = 64  # readings after a clear without a new onset
-ENOUGH = 64  # readings before the first onset
+ACCEPTED = 1000  # readings after which what stays is no alarm any more
+REFRACTORY = 60.0  # readings in which the score comes back after an onset
 GAP_PERIODS = 8  # silence longer than this is a gap
+BACK = 4.0  # readings after the first one that pass unjudged then
 
-SLOW = 1.0 / 512.0  # memory of level, correlation and scale
-SHORT = 1.0 / 16.0  # memory of the moving average
-UNCLIPPED = 8.0  # the first readings teach without being clipped
-CLIP = 4.0  # readings further out teach scale and level no more than this
-SHIFT_CLIP = 3.0
-SHIFT_SD = math.sqrt(SHORT / (2.0 - SHORT))  # of the moving average of unit white noise
-TAIL = 3.0
-TAIL_CHANCE = 0.0027  # of a Gaussian, where learning begins
-TAIL_MEMORY = 1.0 / 2048.0
-LOG_EXCESS = 0.085  # mean of ln(size / TAIL) of a Gaussian beyond TAIL
-LOG_EXCESS_MEMORY = 1.0 / 128.0  # faster is calmer on heavy tails but half blind on recorded traffic
-STICKY = 0.98  # largest lag-one correlation believed
-LONG_RUN = 48  # readings all on one side and out of scale, after which the level is taken anew
+SLOW = 2.0 / 501.0  # shares of one reading in the means
+SHORT = 2.0 / 5.0
+MIDDLE = 2.0 / 17.0
+LONG = 2.0 / 65.0
+FLOOR = 0.05  # of the standard deviation: records below are none
+QUANTA = 2.0  # smallest steps that a single reading must be off
+UNIT_FLOOR = 0.5  # the same for features without a unit
+FLAT_FLOOR = 16.0  # and for a count of equal readings
+LITTLE_KNOWN = 25.0  # readings at which the score counts half
+AGREEMENT = 0.2  # a feature at its record adds this share of what it has beyond NEAR
+NEAR = 0.9
+MOST_AGREEMENT = 4.0
+CLIP = 64.0
+PERIOD_SHARE = 0.02
+OFTEN = 0.1
+OFTEN_BELOW_S = 60.0
 MAX_SCORE = 99.0
 FAR = 1e150
+LONG_AGO = 1e6  # readings
 
-COUNT, BEFORE, LEVEL, POWER, PRODUCT, SCALE, EXPECTED, QUANTUM = range(8)
-CHANCE, MEAN_LOG, SHIFT, SHIFT_POWER, RUN, ACTIVE, QUIET = range(8, 15)
-COLUMNS = 15
+COUNT, BEFORE, EXPECTED, LAST_S, PERIOD_S = range(novelty.FIRST + novelty.COLUMNS, novelty.FIRST + novelty.COLUMNS + 5)
+MEAN, VARIANCE, MOVES, QUANTUM, RUN, SINCE, ACTIVE, CALMED, SETTLING = range(PERIOD_S + 1, PERIOD_S + 10)
+MEAN_SHORT, MEAN_MIDDLE, MEAN_LONG, LEFT_LONG, STRANGE_LONG, MOVES_SHORT, MOVES_LONG = range(SETTLING + 1, SETTLING + 8)
+COLUMNS = MOVES_LONG + 1
 
 NOTHING = 0
 ONSET = 1
@@ -56,130 +64,162 @@ CLEAR = 2
 
 
 @inner
-def begin(state: F8, c: int, x: float) -> None:
+def begin(row: F8, t_s: float, x: float) -> None:
     """The first reading of a channel."""
-    state[c, COUNT] = 1.0
-    state[c, BEFORE] = x
-    state[c, LEVEL] = x
-    state[c, CHANCE] = TAIL_CHANCE
-    state[c, MEAN_LOG] = LOG_EXCESS
-    state[c, SHIFT_POWER] = SHIFT_SD * SHIFT_SD
-    state[c, EXPECTED] = x
+    season.begin(row)
+    row[COUNT] = 1.0
+    row[BEFORE] = x
+    row[EXPECTED] = x
+    row[LAST_S] = t_s
+    row[MEAN] = x
+    row[MEAN_SHORT] = x
+    row[MEAN_MIDDLE] = x
+    row[MEAN_LONG] = x
+    row[SINCE] = LONG_AGO
 
 
 @inner
-def gaussian_score(z: float) -> float:
-    """-log10 of the two-sided tail of a unit Gaussian, from Mills' ratio: within 0.02 beyond z = 2."""
-    density = (0.5 * z * z + 0.9189385332046727) * 0.4342944819032518
-    return density + math.log10((z + 1.0 / (z + 2.0 / (z + 3.0 / z))) * 0.5)
-
-
-@inner
-def tail_score(size: float, chance: float, excess: float) -> float:
-    """-log10 of the chance of a residual this many scales out; below TAIL linear in between."""
-    if size <= TAIL:
-        return -math.log10(chance) * size / TAIL
-    return math.log10(size / TAIL) / excess - math.log10(chance)
-
-
-@inner
-def score_of(state: F8, c: int, size: float) -> Any:
-    shift = abs(state[c, SHIFT]) / math.sqrt(max(state[c, SHIFT_POWER], SHIFT_SD * SHIFT_SD))
-    best = tail_score(size, state[c, CHANCE], state[c, MEAN_LOG])
-    if shift > TAIL:
-        best = max(best, gaussian_score(shift))
-    return min(max(best, 0.0), MAX_SCORE)
-
-
-@inner
-def step(state: F8, c: int, x: float, gap: bool) -> tuple[int, float]:
-    """Take x; (ONSET | CLEAR | NOTHING, score). EXPECTED then holds what had been predicted."""
-    n = state[c, COUNT]
+def step(state: F8, c: int, t_ns: int, x: float, gap: bool, align_ns: int) -> tuple[int, float]:
+    """Take x, read at `t_ns` (`t_ns + align_ns` is UTC); (ONSET | CLEAR | NOTHING, score). EXPECTED then holds what
+    had been predicted."""
+    row = state[c]
+    n = row[COUNT]
+    t_s = 1e-9 * t_ns
     if n == 0.0 or abs(x) > FAR:
         if n == 0.0 and abs(x) <= FAR:
-            begin(state, c, x)
+            begin(row, t_s, x)
         return NOTHING, 0.0
-    before = state[c, BEFORE]
-    state[c, BEFORE] = x
+    elapsed = t_s - row[LAST_S]
+    row[LAST_S] = t_s
     if gap:
+        row[BEFORE] = x
+        row[RUN] = 0.0
+        row[SETTLING] = BACK
         return NOTHING, 0.0
-    state[c, COUNT] = n + 1.0
-    memory = max(SLOW, 1.0 / (n + 1.0))
-
-    jump = abs(x - before)
-    if jump > 0.0 and (state[c, QUANTUM] == 0.0 or jump < state[c, QUANTUM]):
-        state[c, QUANTUM] = jump
-
-    level = state[c, LEVEL]
-    phi = 0.0
-    if state[c, POWER] > 0.0:
-        phi = min(max(state[c, PRODUCT] / state[c, POWER], 0.0), STICKY) * (1.0 - 8.0 / (n + 8.0))
-    expected = level + phi * (before - level)
-    state[c, EXPECTED] = expected
-    residual = x - expected
-    # a series that was constant or moves in steps has no scale below its smallest step
-    floor = max(state[c, QUANTUM], 1e-12 * abs(level), 1e-300)
-    scale = max(state[c, SCALE] * (1.0 + 8.0 / n), floor)
-    z = residual / scale
-    size = abs(z)
-
-    score = 0.0
-    if n >= ENOUGH:
-        state[c, SHIFT] += SHORT * (min(max(z, -SHIFT_CLIP), SHIFT_CLIP) - state[c, SHIFT])
-        score = score_of(state, c, size)
-        learn_tail(state, c, size)
-    learn(state, c, before, residual, scale, memory, n)
-    return decide(state, c, score, z), score
+    row[COUNT] = n + 1.0
+    learn_period(row, n, elapsed)
+    hour = season.hour_of(t_ns + align_ns)
+    look(row, n, x, hour)
+    verdict, score = decide(row, judge(row, n))
+    return verdict, score
 
 
 @inner
-def learn_tail(state: F8, c: int, size: float) -> None:
-    """How often, and how far, this channel passes TAIL."""
-    beyond = 1.0 if size > TAIL else 0.0
-    state[c, CHANCE] = max(state[c, CHANCE] + TAIL_MEMORY * (beyond - state[c, CHANCE]), 1e-4)
-    if beyond > 0.0:
-        excess = state[c, MEAN_LOG]
-        seen = min(math.log(size / TAIL), 8.0 * excess)
-        state[c, MEAN_LOG] = max(excess + LOG_EXCESS_MEMORY * (seen - excess), LOG_EXCESS)
-    shift = min(state[c, SHIFT] * state[c, SHIFT], 16.0 * state[c, SHIFT_POWER])
-    state[c, SHIFT_POWER] += SLOW * 0.25 * (shift - state[c, SHIFT_POWER])
+def learn_period(row: F8, n: float, elapsed: float) -> None:
+    period = row[PERIOD_S]
+    if elapsed > 0.0:
+        seen = min(elapsed, 4.0 * period) if period > 0.0 else elapsed
+        row[PERIOD_S] = period + max(PERIOD_SHARE, 1.0 / n) * (seen - period)
 
 
 @inner
-def learn(state: F8, c: int, before: float, residual: float, scale: float, memory: float, n: float) -> None:
-    """Level, correlation and scale, each moved no further than a clipped reading may move it."""
-    reach = CLIP * scale if n >= UNCLIPPED else math.inf
-    clipped = min(max(residual, -reach), reach)
-    state[c, SCALE] += memory * (1.2533 * abs(clipped) - state[c, SCALE])
-    level = state[c, LEVEL]
-    a = before - level
-    b = state[c, EXPECTED] + clipped - level
-    if abs(a) < FAR and abs(b) < FAR:
-        state[c, PRODUCT] += memory * (a * b - state[c, PRODUCT])
-        state[c, POWER] += memory * (a * a - state[c, POWER])
-    state[c, LEVEL] = level + memory * b
+def look(row: F8, n: float, x: float, hour: int) -> None:
+    """The features of x, and what it teaches."""
+    jump = abs(x - row[BEFORE])
+    if jump > 0.0 and (row[QUANTUM] == 0.0 or jump < row[QUANTUM]):
+        row[QUANTUM] = jump
+    row[RUN] = 0.0 if jump > 0.0 else row[RUN] + 1.0
+    row[BEFORE] = x
+    mean = row[MEAN]
+    tiny = max(row[QUANTUM], 1e-12 * abs(mean), 1e-300)
+    reach = CLIP * (math.sqrt(row[VARIANCE]) + tiny)
+    x = mean + min(max(x - mean, -reach), reach)
+    jump = min(jump, 2.0 * reach)
+
+    first = 1.0 / (n + 1.0)
+    slow, short, middle, long = max(SLOW, first), max(SHORT, first), max(MIDDLE, first), max(LONG, first)
+    off = x - mean
+    row[VARIANCE] = (1.0 - slow) * (row[VARIANCE] + slow * off * off)
+    mean += slow * off
+    row[MEAN] = mean
+    stepped = x - row[MEAN_SHORT]
+    row[MEAN_SHORT] += short * stepped
+    row[MEAN_MIDDLE] += middle * (x - row[MEAN_MIDDLE])
+    row[MEAN_LONG] += long * (x - row[MEAN_LONG])
+
+    left = season.residual(row, hour, x)
+    known = left if left != season.UNSEEN else 0.0
+    strange = season.standard(row, hour, known, tiny)
+    row[EXPECTED] = x - known if row[season.TYPICAL] < row[MOVES] and known != 0.0 else x - stepped
+    season.learn(row, hour, x, row[MEAN_SHORT], left, row[PERIOD_S], SLOW)
+    row[LEFT_LONG] += long * (known - row[LEFT_LONG])
+    row[STRANGE_LONG] += long * (strange - row[STRANGE_LONG])
+
+    row[MOVES] += slow * (jump - row[MOVES])
+    row[MOVES_SHORT] += short * (jump - row[MOVES_SHORT])
+    row[MOVES_LONG] += long * (jump - row[MOVES_LONG])
+    moves = row[MOVES]
+    still = 0.03 * moves + 1e-6 * tiny
+
+    at = novelty.VALUE
+    row[at + novelty.STEP] = stepped
+    row[at + novelty.DISTANCE] = x - mean
+    row[at + novelty.SHIFT] = row[MEAN_MIDDLE] - mean
+    row[at + novelty.LASTING_SHIFT] = row[MEAN_LONG] - mean
+    row[at + novelty.HUMP] = row[MEAN_SHORT] - row[MEAN_LONG]
+    row[at + novelty.UNSEASONAL] = known
+    row[at + novelty.LASTING_UNSEASONAL] = row[LEFT_LONG]
+    row[at + novelty.STRANGE] = row[STRANGE_LONG]
+    row[at + novelty.ROUGH] = row[MOVES_SHORT] - moves
+    row[at + novelty.QUIET] = max(0.0, math.log((moves + still) / (row[MOVES_LONG] + still)))
+    row[at + novelty.FLAT] = row[RUN]
 
 
 @inner
-def decide(state: F8, c: int, score: float, z: float) -> int:
-    """Onset, clear and the acceptance of a new level."""
-    side = 1.0 if z > TAIL else (-1.0 if z < -TAIL else 0.0)
-    run = state[c, RUN]
-    state[c, RUN] = run + side if side * run >= 0.0 and side != 0.0 else side
-    if abs(state[c, RUN]) >= LONG_RUN:
-        state[c, RUN] = 0.0
-        state[c, LEVEL] = state[c, BEFORE]
-        state[c, SHIFT] = 0.0
-    if state[c, ACTIVE] == 0.0:
-        state[c, QUIET] += 1.0
-        if score >= ONSET_SCORE and (state[c, QUIET] > REFRACTORY):
-            state[c, ACTIVE] = 1.0
-            state[c, QUIET] = 0.0
-            return ONSET
-        return NOTHING
-    state[c, QUIET] = state[c, QUIET] + 1.0 if score < CLEAR_SCORE else 0.0
-    if state[c, QUIET] >= CALM:
-        state[c, ACTIVE] = 0.0
-        state[c, QUIET] = 0.0
-        return CLEAR
-    return NOTHING
+def judge(row: F8, n: float) -> float:
+    """The largest ratio to a record, with what agrees with it and what is known so far."""
+    reading = int(n)
+    if n > novelty.EARLY:
+        novelty.fade(row, reading, row[PERIOD_S])
+    share = max(novelty.SIZE_SHARE, 1.0 / (n + 1.0))
+    unjudged = n < novelty.EARLY or row[SETTLING] > 0.0
+    accept = unjudged or row[ACTIVE] > 0.0 or row[SINCE] < REFRACTORY
+    row[SETTLING] = max(0.0, row[SETTLING] - 1.0)
+    spread = FLOOR * math.sqrt(row[VARIANCE]) + 1e-12 * abs(row[MEAN]) + 1e-300
+    steps = QUANTA * row[QUANTUM]
+    best = 0.0
+    agreeing = 0.0
+    for j in range(novelty.FEATURES):
+        floor = spread
+        if j == novelty.FLAT:
+            floor = FLAT_FLOOR
+        elif j >= novelty.STRANGE:
+            floor = UNIT_FLOOR
+        ratio = novelty.ratio(row, j, reading, share, steps if j <= novelty.HUMP else 0.0, floor, accept)
+        best = max(best, ratio)
+        agreeing += max(0.0, ratio - NEAR)
+    score = best * (1.0 + AGREEMENT * min(agreeing, MOST_AGREEMENT)) * n / (n + LITTLE_KNOWN)
+    return 0.0 if unjudged else min(score, MAX_SCORE)
+
+
+@inner
+def often(score: float, n: float, times: float) -> float:
+    """The score of a channel that is read `times` as often: it makes more records, and readings so near to each other
+    teach less."""
+    known = (n + LITTLE_KNOWN) / (n + LITTLE_KNOWN * math.sqrt(times))
+    return score * known / (1.0 + OFTEN * math.log10(times))
+
+
+@inner
+def decide(row: F8, score: float) -> tuple[int, float]:
+    """Onset and clear; the score that is told is below ONSET_SCORE wherever no onset is possible."""
+    since = row[SINCE] + 1.0
+    row[SINCE] = since
+    if row[ACTIVE] == 0.0:
+        if since < 16.0 * REFRACTORY:
+            score *= 1.0 - math.exp(-since / REFRACTORY)
+        if score >= ONSET_SCORE and 0.0 < row[PERIOD_S] < OFTEN_BELOW_S:
+            score = often(score, row[COUNT], OFTEN_BELOW_S / row[PERIOD_S])
+        if score < ONSET_SCORE:
+            return NOTHING, score
+        row[ACTIVE] = 1.0
+        row[SINCE] = 0.0
+        row[CALMED] = 0.0
+        novelty.settle(row)
+        return ONSET, score
+    row[CALMED] = row[CALMED] + 1.0 if score < CLEAR_SCORE else 0.0
+    told = min(score, CLEAR_SCORE)
+    if row[CALMED] < CALM and since < ACCEPTED:
+        return NOTHING, told
+    row[ACTIVE] = 0.0
+    return CLEAR, told

@@ -1,104 +1,163 @@
-"""Gates and the Hampel filter: one reading in, mark bits out. Values are never changed.
+"""Gates and filters: one reading in, mark bits and the value to go on with out. Evidence keeps what was read.
 
-Gate: RANGE outside [low, high], STEP when further than `step` from the last believable reading. Hampel:
-SPIKE when further than 3 x 1.4826 x MAD from the median of the last eleven readings, itself among them (F.
-R. Hampel, JASA 69, 1974). Eleven readings know their scale badly and a quantised series has MAD 0, so the
-limit is at least 3 times the long-run deviation of this channel and at least two of its smallest steps ever
-seen.
+Gate: RANGE outside [low, high]; STEP when further than `step` from the last believable reading, or further than
+`rate` a second since then.
 
-State a channel: gate f64[n] last believable value (NaN: none yet); hampel f64[n, COLUMNS]; count i64[n].
+Filters, one a channel, chosen by its profile:
+
+- hampel: SPIKE when further than 3 x 1.4826 x MAD from the median of the last eleven readings, itself among them (F.
+  R. Hampel, JASA 69, 1974). Eleven readings know their scale badly and a quantised series has MAD 0, so the limit is
+  at least 3 times the long-run deviation of this channel and at least two of its smallest steps ever seen. The value
+  is not touched; `hampel_replace` goes on with the median in place of a spike.
+- median: the median of the last eleven readings.
+- ewma: exponentially weighted by age, with time constant `settle`.
+- deadband: the value last taken, until a reading is further than `band` from it.
+- debounce (states): the state last taken, until another has been read without a break for `settle`.
+
+State a channel: FILTER_WORDS words of its row; the filters share them.
 """
 
 from __future__ import annotations
 
 import math
 
-from fastpath.columns import F8, I8
-from fastpath.jit import inner
-from fastpath.marks import RANGE, SPIKE, STEP
+from fastpath.columns import LARGEST
+from fastpath.jit import inner, outlined
+from fastpath.layout import BAND, FILTER, HIGH, LAST, LAST_NS, LOW, RATE, SETTLE, STEP, Settings, State
+from fastpath.marks import RANGE, SPIKE
+from fastpath.marks import STEP as STEP_MARK
+
+NONE, HAMPEL, HAMPEL_REPLACE, MEDIAN, EWMA, DEADBAND, DEBOUNCE = range(7)
 
 SPAN = 11
-MEDIAN = SPAN // 2
-ENOUGH = 7  # readings before the first verdict
+HALF = SPAN // 2
 LIMIT = 3.0
 GAUSSIAN = 1.4826  # MAD to standard deviation
 MEMORY = 1.0 / 128.0  # of the long-run deviation
 TOO_LARGE = 1e150  # whose square is not finite
 
-# columns: 0..10 readings in order of arrival, 11..21 the same sorted, then
-SORTED = SPAN
-POWER = 2 * SPAN  # long-run mean square deviation from the median
-QUANTUM = 2 * SPAN + 1  # smallest non-zero step seen, 0: none yet
-COLUMNS = 2 * SPAN + 2
+# words: eleven readings in order of arrival, the same sorted, then
+SORTED = FILTER + SPAN
+POWER = FILTER + 2 * SPAN  # number: long-run mean square deviation from the median
+QUANTUM = POWER + 1  # number: smallest non-zero step seen, 0: none yet
+COUNT = POWER + 2  # whole: readings taken
+# of the small filters
+TAKEN = FILTER  # number: value last taken
+OTHER = FILTER + 1  # number: debounce: the state that may take its place
+OTHER_NS = FILTER + 2  # whole: since when it is read without a break
 
 
 @inner
-def gate(last: F8, c: int, counts: bool, x: float, low: float, high: float, step: float) -> int:
+def gate(settings: Settings, state: State, c: int, counts: bool, t: int, x: float) -> int:
     """RANGE or STEP bits of x; a believable x becomes the one that the next is compared with. What `counts`
     may fall by any amount: it has rolled over or was reset."""
-    if x < low or x > high:
+    if x < settings.number[c, LOW] or x > settings.number[c, HIGH]:
         return RANGE
-    before = last[c]
-    last[c] = x
+    before = state.number[c, LAST]
+    elapsed = t - state.whole[c, LAST_NS]
+    state.number[c, LAST] = x
+    state.whole[c, LAST_NS] = t
     if counts and x < before:
         return 0
-    return STEP if abs(x - before) > step else 0
+    moved = abs(x - before)
+    if moved > settings.number[c, STEP]:
+        return STEP_MARK
+    rate = settings.number[c, RATE]
+    return STEP_MARK if rate < math.inf and elapsed > 0 and moved > rate * (elapsed * 1e-9) else 0
 
 
 @inner
-def hampel(state: F8, count: I8, c: int, x: float) -> int:
-    """Take x into the ring of channel c and say whether it is a SPIKE."""
-    n = count[c]
-    count[c] = n + 1
-    held = min(n, SPAN)
-    slot = n % SPAN
-    quantum = state[c, QUANTUM]
-    if n > 0:
-        step = abs(x - state[c, (n - 1) % SPAN])
-        if step > 0.0 and (quantum == 0.0 or step < quantum):
-            state[c, QUANTUM] = min(step, TOO_LARGE)
+def hampel(state: State, c: int, x: float) -> int:
+    """Take x into the window of channel c and say whether it is a SPIKE. Rows begin full of LARGEST."""
+    number = state.number
+    n = state.whole[c, COUNT]
+    state.whole[c, COUNT] = n + 1
+    slot = FILTER + n % SPAN
+    before = number[c, FILTER + (n + SPAN - 1) % SPAN]
+    oldest = number[c, slot]
+    number[c, slot] = x
+    quantum = number[c, QUANTUM]
+    moved = abs(x - before)
+    if n > 0 and moved > 0.0 and (quantum == 0.0 or moved < quantum):
+        number[c, QUANTUM] = min(moved, TOO_LARGE)
 
-    # sorted copy: the oldest leaves, x enters at its place
-    place = held
-    if n >= SPAN:
-        oldest = state[c, slot]
-        place = SPAN - 1
-        while state[c, SORTED + place] != oldest:
-            place -= 1
-        while place < SPAN - 1 and state[c, SORTED + place + 1] < x:
-            state[c, SORTED + place] = state[c, SORTED + place + 1]
-            place += 1
-    while place > 0 and state[c, SORTED + place - 1] > x:
-        state[c, SORTED + place] = state[c, SORTED + place - 1]
-        place -= 1
-    state[c, SORTED + place] = x
-    state[c, slot] = x
-    held = min(n + 1, SPAN)
-
-    middle = held // 2
-    median = state[c, SORTED + middle]
-    deviation = abs(x - median)
-    if held < ENOUGH:
+    # the oldest leaves the sorted copy, x enters at its place: no branch depends on the values
+    left = -math.inf
+    for k in range(SPAN - 1):
+        here = number[c, SORTED + k]
+        kept = here if here < oldest else number[c, SORTED + k + 1]
+        number[c, SORTED + k] = max(left, min(x, kept))
+        left = kept
+    number[c, SORTED + SPAN - 1] = max(left, x)
+    if n + 1 < SPAN:
         return 0
 
-    # MAD: walk outwards from the median until half of the readings are passed
-    left = middle - 1
-    right = middle + 1
-    mad = 0.0
-    for _ in range(middle):
-        below = median - state[c, SORTED + left] if left >= 0 else math.inf
-        above = state[c, SORTED + right] - median if right < held else math.inf
-        if below <= above:
-            mad = below
-            left -= 1
-        else:
-            mad = above
-            right += 1
+    # MAD: the HALF-th smallest of the deviations to the left and to the right, which are sorted already
+    median = number[c, SORTED + HALF]
+    mad = min(number[c, SORTED + SPAN - 1] - median, median - number[c, SORTED])
+    for k in range(1, HALF):
+        mad = min(mad, max(median - number[c, SORTED + HALF - k], number[c, SORTED + SPAN - 1 - k] - median))
 
-    power = state[c, POWER]
+    power = number[c, POWER]
+    deviation = abs(x - median)
     limit = max(LIMIT * GAUSSIAN * mad, LIMIT * math.sqrt(power), 2.0 * quantum)
     spike = deviation > limit
     counted = limit if spike and limit > 0.0 else deviation
     if counted < TOO_LARGE:
-        state[c, POWER] = power + MEMORY * (counted * counted - power)
+        number[c, POWER] = power + MEMORY * (counted * counted - power)
     return SPIKE if spike else 0
+
+
+@inner
+def median(state: State, c: int) -> float:
+    """Of the readings that `hampel` holds: the lower of the middle two while they are few."""
+    held = min(state.whole[c, COUNT], SPAN)
+    middle: float = state.number[c, SORTED + (held - 1) // 2]
+    return middle
+
+
+@outlined
+def ewma(settings: Settings, state: State, c: int, x: float, elapsed: int) -> float:
+    """Moves towards x by the share 1 - exp(-elapsed / settle)."""
+    if state.whole[c, COUNT] == 0:
+        state.whole[c, COUNT] = 1
+        state.number[c, TAKEN] = x
+    else:
+        share = math.exp(-elapsed / max(settings.whole[c, SETTLE], 1))
+        state.number[c, TAKEN] = share * state.number[c, TAKEN] + (1.0 - share) * x
+    taken: float = state.number[c, TAKEN]
+    return taken
+
+
+@outlined
+def deadband(settings: Settings, state: State, c: int, x: float) -> float:
+    if state.whole[c, COUNT] == 0 or abs(x - state.number[c, TAKEN]) > settings.number[c, BAND]:
+        state.whole[c, COUNT] = 1
+        state.number[c, TAKEN] = x
+    taken: float = state.number[c, TAKEN]
+    return taken
+
+
+@outlined
+def debounce(settings: Settings, state: State, c: int, t: int, x: float) -> float:
+    if state.whole[c, COUNT] == 0:
+        state.whole[c, COUNT] = 1
+        state.number[c, TAKEN] = x
+        state.number[c, OTHER] = x
+    if x == state.number[c, TAKEN]:
+        state.number[c, OTHER] = x
+    else:
+        if x != state.number[c, OTHER] or t < state.whole[c, OTHER_NS]:
+            state.number[c, OTHER] = x
+            state.whole[c, OTHER_NS] = t
+        if t - state.whole[c, OTHER_NS] >= settings.whole[c, SETTLE]:
+            state.number[c, TAKEN] = x
+    taken: float = state.number[c, TAKEN]
+    return taken
+
+
+def begin(state: State) -> None:
+    """Rows of channels that have read nothing yet."""
+    state.number[:, FILTER:POWER] = LARGEST
+    state.number[:, POWER : QUANTUM + 1] = 0.0
+    state.whole[:, COUNT] = 0

@@ -1,20 +1,21 @@
-"""Inductive loops from the raw waveform: samples of -dL/L in percent in (positive = metal above), vehicles
+"""Inductive loops from the raw waveform: samples of -dL/L in percent in (positive = metal above), vehicles and faults
 out.
 
-Every loop keeps its own baseline: it follows drift while the loop is free and stands still while it is
-occupied. A vehicle begins above the threshold and ends below a share of its own peak, each for a few
-milliseconds on end. A loop occupied for `stuck_s` is reported stuck, and clears when it comes free. NaN and
-an open circuit (far below any drift) are no samples: they count in time, but change nothing.
+Samples are averaged to about 250 steps a second and smoothed over one period of 50 and one of 60 Hz, so that mains
+pickup vanishes. Every loop keeps its own baseline: it rests on what was seen up to half a second ago, so the nose of
+a creeping vehicle is not yet in it; under a standing vehicle only slow drift moves it. A vehicle begins above the
+noise of the empty loop and ends below a share of its own peak, however long it stands. Its on and off are where the
+body reaches and leaves the loop's area, from the steepness of the first and the last rise.
 
-Row: kind, loop, on_index, off_index (samples since the start, [on, off)), peak. A stuck row has off_index =
-the sample at which it was known. No clocks, no lanes, no speeds here.
+What a neighbouring lane's vehicle shows on a loop is learnt from vehicles that pass alone, and taken off.
 
-The field of a vehicle also reaches the neighbouring lane's loop, weaker than a motorcycle of its own but
-not always below the threshold. The share of loop b that shows on loop a is learnt (a running median, while
-b is strongly covered and a shows little) and taken off, so only what is left can be a vehicle.
+No vehicle makes an edge within one sample. What begins with such a jump is doubtful and does not count; a level that
+stands still after a jump for `stuck_s` is a stuck loop, jump upon jump is chatter, and far below the baseline the
+circuit is open. NaN is no sample: it counts in time, but changes nothing.
 
-State a loop: number f64[n, 5], whole i64[n, 8]; and the shares f64[n, n].
-"""
+Row: kind, loop, on, off (samples since the start, with fraction), rise and fall (when the edges cross EDGE_SHARE of
+their hump; NaN where unknown), peak. A fault's row has on = where it began and, at its end, off = where that was. No
+clocks, no lanes, no speeds here."""
 
 from __future__ import annotations
 
@@ -24,183 +25,64 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.columns import F8, I4, I8, U1
-from fastpath.jit import inner, kernel
+from fastpath import loop_state as its
+from fastpath.columns import F8, I4, U1
+from fastpath.loop_kernel import ROWS_A_SAMPLE, push_samples
+from fastpath.loop_shape import delay, likeness
 
-VEHICLE = 0
-STUCK = 1
-STUCK_CLEAR = 2
-
-THRESHOLD_PCT = 0.12
-STUCK_S = 120.0
-OFF_SHARE = 0.5  # of the threshold, and
-OFF_PEAK_SHARE = 0.06  # of the vehicle's own peak: whichever is larger ends it
-REARM = 1.5  # times the end of the vehicle before: the next may begin there, or once the loop was nearly free
-CROSS_PCT = 1.0  # a loop so strongly covered shows on others
-CROSS_LARGEST = 0.15  # believable share
-CROSS_STEP_S = 10.0  # covered time in which a share moves by 1
-STANDING_S = 5.0  # covered for longer: it stands
-SMOOTH_S = 0.008  # low-pass against mains pickup
-ON_S = 0.040  # debounce
-OFF_S = 0.020
-FOLLOW_S = 2.0  # baseline of a free loop
-OPEN_PCT = -5.0  # below the baseline: an open circuit
-
-BASE, LEVEL, PEAK, RUN_PEAK, AGAIN = range(5)
-STARTED, OCCUPIED, RUN, ON, STANDS, SAMPLES, VEHICLES, RUN_START = range(8)
-SMOOTH, FOLLOW, CROSS, THRESHOLD = range(4)
-ON_RUN, OFF_RUN, STANDING_RUN, STUCK_RUN = range(4)
-ROWS_A_SAMPLE = 2
+STEPS_HZ = 250.0
+MAINS_HZ = (50.0, 60.0)
+RING_S = 16.0
+THRESHOLD_PCT = 0.05
+STUCK_S = 10.0
+ON_S = 0.025
+OFF_S = 0.045
+FOLLOW_S = 1.0  # baseline of a free loop, and
+LAG_S = 0.5  # how far it stays behind
+GUARD_S = 0.1  # before a nose nothing counts as empty, nor
+SETTLE_S = 0.1  # after a tail
+BELOW_S = 0.3  # below the baseline for so long: the baseline was wrong
+DRIFT_S = 2.0
+SLOPE_S = 5.0
+DRIFT_PCT_S = 0.01  # fastest believable drift
+LONG_S = 10.0
+FLAT_S = 0.5
+LOW_S = 120.0  # far below its peak for so long: gone
+BACK_S = 3.0
+AHEAD_S = 10.0  # for so long drift is taken to go on under a vehicle
+STEEPEST_PCT_S = 0.05
+JUMP_GAP_S = 5.0
+OPEN_S = 0.005
+OPEN_GAP_S = 30.0  # an intermittent open circuit is one
 
 
 class LoopRows(NamedTuple):
-    """What happened, in order. peak in percent above the baseline."""
+    """What happened, in order. kind u8 and loop i32; on, off, rise, steep and fall in samples; peak in percent."""
 
     kind: U1
     loop: I4
-    on_index: I8
-    off_index: I8
+    on: F8
+    off: F8
+    rise: F8
+    steep: F8
+    fall: F8
     peak: F8
 
 
-@inner
-def shown_by_others(number: F8, whole: I8, cross: F8, runs: I8, c: int, now: int, step: float) -> tuple[float, bool]:
-    """(What a strongly covered loop shows on loop c, whether c's baseline may move meanwhile); learns the
-    shares.
-
-    The largest contribution counts: both loops of the neighbouring lane see one vehicle. A standing vehicle
-    teaches nothing, for then drift of c would be taken for its share; and with shares unlearnt, the
-    baseline waits.
-    """
-    shown = 0.0
-    moving = 0
-    source = -1
-    for b in range(number.shape[0]):
-        there = number[b, LEVEL] - number[b, BASE]
-        if b == c or there < CROSS_PCT:
-            continue
-        shown = max(shown, cross[c, b] * there)
-        if whole[b, OCCUPIED] == 0 or now - whole[b, ON] < runs[STANDING_RUN]:
-            moving += 1
-            source = b
-    if moving == 1:
-        share = (number[c, LEVEL] - number[c, BASE]) / (number[source, LEVEL] - number[source, BASE])
-        if share < CROSS_LARGEST:
-            more = step if share > cross[c, source] else -step
-            cross[c, source] = min(max(cross[c, source] + more, 0.0), CROSS_LARGEST)
-    return shown, moving == 0
-
-
-@kernel
-def push_samples(
-    start: int, clock: int, samples: F8, number: F8, whole: I8, cross: F8, rates: F8, runs: I8,
-    out_whole: I8, out_peak: F8, used: I8,
-) -> int:  # fmt: skip
-    """Samples f64[k, loops] from row `start` on, `clock` being the index of row 0; gives the first row not
-    taken."""
-    loops = number.shape[0]
-    threshold = rates[THRESHOLD]
-    rows = 0
-    i = start
-    while i < samples.shape[0]:
-        if rows + ROWS_A_SAMPLE * loops > out_peak.size:
-            break
-        now = clock + i
-        for c in range(loops):
-            x = samples[i, c]
-            occupied = whole[c, OCCUPIED] != 0
-            counted = occupied and whole[c, RUN] == 0  # a run below the end counts once it turns out to be none
-            if math.isfinite(x) and abs(x) < 1e6:
-                if whole[c, STARTED] == 0:
-                    whole[c, STARTED] = 1
-                    number[c, BASE] = x
-                    number[c, LEVEL] = x
-                if x - number[c, BASE] > OPEN_PCT:
-                    number[c, LEVEL] += rates[SMOOTH] * (x - number[c, LEVEL])
-                    shown, settled = shown_by_others(number, whole, cross, runs, c, now, rates[CROSS])
-                    height = number[c, LEVEL] - number[c, BASE] - shown
-                    if occupied:
-                        number[c, PEAK] = max(number[c, PEAK], height)
-                        end = max(OFF_SHARE * threshold, OFF_PEAK_SHARE * number[c, PEAK])
-                        if height >= end:
-                            if whole[c, RUN] > 0:
-                                whole[c, SAMPLES] += now + 1 - whole[c, RUN_START]
-                                whole[c, RUN] = 0
-                        else:
-                            if whole[c, RUN] == 0:
-                                whole[c, RUN_START] = now
-                                counted = False
-                            whole[c, RUN] += 1
-                            if whole[c, RUN] >= runs[OFF_RUN]:
-                                off = whole[c, RUN_START]
-                                if whole[c, STANDS] != 0:
-                                    out_whole[rows, 0] = STUCK_CLEAR
-                                    out_whole[rows, 1] = c
-                                    out_whole[rows, 2] = whole[c, ON]
-                                    out_whole[rows, 3] = off
-                                    out_peak[rows] = number[c, PEAK]
-                                    rows += 1
-                                out_whole[rows, 0] = VEHICLE
-                                out_whole[rows, 1] = c
-                                out_whole[rows, 2] = whole[c, ON]
-                                out_whole[rows, 3] = off
-                                out_peak[rows] = number[c, PEAK]
-                                rows += 1
-                                whole[c, VEHICLES] += 1
-                                number[c, AGAIN] = REARM * end
-                                whole[c, OCCUPIED] = 0
-                                whole[c, STANDS] = 0
-                                whole[c, RUN] = 0
-                                occupied = False
-                    else:
-                        if height < 0.5 * threshold:
-                            number[c, AGAIN] = 0.0
-                        if height < max(threshold, number[c, AGAIN]):
-                            whole[c, RUN] = 0
-                            number[c, RUN_PEAK] = 0.0
-                            if settled:
-                                number[c, BASE] += rates[FOLLOW] * height
-                        else:
-                            if whole[c, RUN] == 0:
-                                whole[c, RUN_START] = now
-                            whole[c, RUN] += 1
-                            number[c, RUN_PEAK] = max(number[c, RUN_PEAK], height)
-                            if whole[c, RUN] >= runs[ON_RUN]:
-                                whole[c, OCCUPIED] = 1
-                                whole[c, ON] = whole[c, RUN_START]
-                                whole[c, SAMPLES] += now + 1 - whole[c, RUN_START]
-                                number[c, PEAK] = number[c, RUN_PEAK]
-                                whole[c, RUN] = 0
-                                occupied = True
-            if counted:
-                whole[c, SAMPLES] += 1
-            if occupied and whole[c, STANDS] == 0 and now + 1 - whole[c, ON] >= runs[STUCK_RUN]:
-                whole[c, STANDS] = 1
-                out_whole[rows, 0] = STUCK
-                out_whole[rows, 1] = c
-                out_whole[rows, 2] = whole[c, ON]
-                out_whole[rows, 3] = now
-                out_peak[rows] = number[c, PEAK]
-                rows += 1
-        i += 1
-    used[0] = rows
-    return i
-
-
-def _rows(whole: I8, peak: F8) -> LoopRows:
-    w = whole.T.copy()
-    return LoopRows(w[0].astype(np.uint8), w[1].astype(np.int32), w[2], w[3], peak.copy())
-
-
-NO_ROWS = _rows(np.empty((0, 4), np.int64), np.empty(0))
+NO_ROWS = LoopRows(np.empty(0, np.uint8), np.empty(0, np.int32), *(np.empty(0) for _ in range(6)))
 
 
 class LoopBank:
-    """`loops` loops sampled together at `rate_hz`. Raises ValueError for a rate or threshold that is not
-    positive."""
+    """`loops` loops sampled together at `rate_hz`. `near[a, b]` where loop a may show vehicles of loop b; all, if None.
+    Raises ValueError for a rate or threshold that is not positive."""
 
     def __init__(
-        self, loops: int, rate_hz: float, threshold_pct: float = THRESHOLD_PCT, stuck_s: float = STUCK_S
+        self,
+        loops: int,
+        rate_hz: float,
+        threshold_pct: float = THRESHOLD_PCT,
+        stuck_s: float = STUCK_S,
+        near: NDArray[np.bool_] | None = None,
     ) -> None:
         if not (rate_hz > 0 and threshold_pct > 0 and stuck_s > 0 and loops >= 0):
             raise ValueError("loops need a positive rate, threshold and stuck time")
@@ -208,26 +90,62 @@ class LoopBank:
         self.rate_hz = float(rate_hz)
         self.threshold = float(threshold_pct)
         self.samples = 0  # rows seen since the start
-        self._number = np.zeros((loops, 5))
+        self.step = max(1, round(rate_hz / STEPS_HZ))  # samples
+        self.steps_hz = rate_hz / self.step
+        weights = np.ones(1)
+        for mains in MAINS_HZ:
+            taps = max(1, round(self.steps_hz / mains))
+            weights = np.convolve(weights, np.full(taps, 1.0 / taps))
+        self._weights = weights
+        self.delay_steps = (len(weights) - 1) / 2 - (self.step - 1) / (2 * self.step)
+        self._number = np.zeros((loops, its.NUMBERS))
+        self._whole = np.zeros((loops, its.WHOLES), np.int64)
+        self._whole[:, [its.OPEN_SINCE, its.WATCH]] = -1
+        self._cells = np.zeros((loops, len(weights)))
+        self._rings = np.zeros((3, loops, max(64, math.ceil(RING_S * self.steps_hz))))
         self._cross = np.zeros((loops, loops))
-        self._whole = np.zeros((loops, 8), np.int64)
-        share = [1.0 - math.exp(-1.0 / (rate_hz * s)) for s in (SMOOTH_S, FOLLOW_S, CROSS_STEP_S)]
-        self._rates = np.array([*share, threshold_pct])
-        self._runs = np.array([max(1, round(s * rate_hz)) for s in (ON_S, OFF_S, STANDING_S, stuck_s)], np.int64)
+        self._held = np.zeros((loops, loops))
+        self._taught = np.zeros((loops, loops), np.int64)
+        everywhere = ~np.eye(loops, dtype=bool)
+        self._near = (everywhere if near is None else everywhere & near).astype(np.uint8)
+        self._rates = np.array(
+            [
+                1.0 - math.exp(-1.0 / (self.steps_hz * FOLLOW_S)),
+                1.0 / (self.steps_hz * SLOPE_S),
+                1.0 / self.steps_hz,
+                threshold_pct,
+                DRIFT_PCT_S * DRIFT_S,
+                float(self.step),
+                self.delay_steps,
+                STEEPEST_PCT_S / self.steps_hz,
+            ]
+        )
+        in_steps = (ON_S, OFF_S, LAG_S, GUARD_S, SETTLE_S, BELOW_S, DRIFT_S, LONG_S, FLAT_S, LOW_S, BACK_S, AHEAD_S)
+        in_samples = (JUMP_GAP_S, stuck_s, OPEN_S, OPEN_GAP_S)
+        self._runs = np.array(
+            [
+                self.step,
+                *(max(1, round(s * self.steps_hz)) for s in in_steps),
+                *(max(1, round(s * rate_hz)) for s in in_samples),
+                len(weights) * self.step + self.step,
+            ],
+            np.int64,
+        )
+        assert self._runs.size == its.RUNS
         room = max(64, ROWS_A_SAMPLE * loops)
         self._out_whole = np.zeros((room, 4), np.int64)
-        self._out_peak = np.zeros(room)
+        self._out_number = np.zeros((room, its.OUT_WIDTH))
         self._used = np.zeros(1, np.int64)
 
     @property
     def baselines(self) -> list[float]:
         """Of each loop, NaN before its first sample."""
-        return np.where(self._whole[:, STARTED] != 0, self._number[:, BASE], np.nan).tolist()  # type: ignore[no-any-return]
+        return np.where(self._whole[:, 0] != 0, self._number[:, its.BASE], np.nan).tolist()  # type: ignore[no-any-return]
 
     def restore(self, loop: int, baseline: float) -> None:
         """Start with the baseline of a moment ago: a loop that is covered right now does not take that for free."""
-        self._number[loop, BASE] = self._number[loop, LEVEL] = baseline
-        self._whole[loop, STARTED] = 1
+        self._number[loop, its.BASE] = baseline
+        self._whole[loop, its.WEIGHT] = 1
 
     def push(self, samples: NDArray[Any]) -> LoopRows:
         """Samples f64[k, loops], or flat with the loops of one instant side by side."""
@@ -239,32 +157,95 @@ class LoopBank:
         at = 0
         while at < len(block):
             at = push_samples(
-                at, self.samples, block, self._number, self._whole, self._cross, self._rates, self._runs,
-                self._out_whole, self._out_peak, self._used,
+                at, self.samples, block, self._number, self._whole, self._cells, self._rings, self._cross, self._held,
+                self._taught, self._near, self._weights, self._rates, self._runs, self._out_whole, self._out_number,
+                self._used,
             )  # fmt: skip
             if rows := int(self._used[0]):
-                parts.append(_rows(self._out_whole[:rows], self._out_peak[:rows]))
+                whole = self._out_whole[:rows]
+                parts.append(
+                    LoopRows(
+                        whole[:, 0].astype(np.uint8), whole[:, 1].astype(np.int32), *self._out_number[:rows].T.copy()
+                    )
+                )
         self.samples += len(block)
         if len(parts) < 2:
             return parts[0] if parts else NO_ROWS
         return LoopRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
+    def _steps(self, sample: float) -> int:
+        return int(sample / self.step + self.delay_steps)
+
+    def delay(self, lead: int, trail: int, on: float, off: float, least: float, most: float) -> tuple[float, float]:
+        """(Samples by which the signal of loop `trail` follows that of `lead`, correlation) for what `lead` saw in
+        [on, off); delays from `least` to `most`. (nan, 0) where the ring does not reach back."""
+        first, last = self._steps(on), self._steps(off) + 1
+        low, high = math.floor(least / self.step), math.ceil(most / self.step)
+        now = self.samples // self.step - 1
+        last = min(last, now - high - 1)
+        if last <= first or min(first, first + low - 1) <= max(now - self._rings.shape[2], 0):
+            return math.nan, 0.0
+        height = self._rings[its.HEIGHT]
+        lag, fit = delay(height[lead], height[trail], first, last, low, high)
+        return float(lag) * self.step, float(fit)
+
+    def noise(self, loop: int) -> float:
+        """Standard deviation of the smoothed signal of the empty loop, percent."""
+        return math.sqrt(self._number[loop, its.SPREAD])
+
+    def last_open(self, loop: int) -> int:
+        """The last sample at which the circuit was open; 0 if never."""
+        return int(self._whole[loop, its.OPEN_LAST])
+
+    def last_jump(self, loop: int) -> int:
+        """The last sample at which the signal jumped; 0 if never."""
+        return int(self._whole[loop, its.JUMP_LAST])
+
+    def jumped_and_stands(self, loop: int) -> bool:
+        """Whether the signal has not moved since a jump: stuck, or soon to be found so."""
+        return bool(self._whole[loop, its.WATCH] >= 0)
+
+    def present(self, loop: int) -> float | None:
+        """The sample at which the vehicle that is on `loop` came; None without one."""
+        if not self._whole[loop, its.OCCUPIED]:
+            return None
+        return (float(self._whole[loop, its.ON]) - self.delay_steps) * self.step
+
+    def likeness(self, strong: int, weak: int, on: float, off: float) -> tuple[float, float]:
+        """(Share of loop `strong` that loop `weak` shows in [on, off), correlation). (nan, 0) out of the ring."""
+        first, last = self._steps(on), self._steps(off) + 1
+        if first <= self.samples // self.step - 1 - self._rings.shape[2] or last <= first:
+            return math.nan, 0.0
+        share, fit = likeness(self._rings[its.HEIGHT, strong], self._rings[its.HEIGHT, weak], first, last)
+        return float(share), float(fit)
+
     @property
     def occupied(self) -> U1:
         """u8[loops]: 1 while a vehicle is above."""
-        return self._whole[:, OCCUPIED].astype(np.uint8)
+        return self._whole[:, its.OCCUPIED].astype(np.uint8)
 
     @property
-    def occupied_samples(self) -> I8:
+    def occupied_samples(self) -> NDArray[np.int64]:
         """i64[loops]: samples under a vehicle since the start, the present one included."""
-        return self._whole[:, SAMPLES].copy()
+        return self._whole[:, its.OCCUPIED_STEPS] * self.step
 
     @property
-    def vehicles(self) -> I8:
+    def vehicles(self) -> NDArray[np.int64]:
         """i64[loops]: vehicles that have left since the start."""
-        return self._whole[:, VEHICLES].copy()
+        return self._whole[:, its.VEHICLES].copy()
+
+    @property
+    def shares(self) -> F8:
+        """f64[loops, loops]: what loop a shows of a vehicle over loop b, as far as it is learnt."""
+        return self._cross.copy()
+
+    def warm(self) -> None:
+        """Load the kernels that only a vehicle needs."""
+        ring = np.zeros(8)
+        delay(ring, ring, 2, 4, 0, 1)
+        likeness(ring, ring, 2, 4)
 
     @property
     def nbytes(self) -> int:
         """Bytes of state."""
-        return self._number.nbytes + self._whole.nbytes
+        return self._number.nbytes + self._whole.nbytes + self._cells.nbytes + self._rings.nbytes

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastpath.columns import F8, I8
-from fastpath.jit import inner, kernel
+from fastpath.jit import inner, kernel, outlined
 
 CAPACITY = 96
 COMPRESSION = 32.0
@@ -23,8 +23,9 @@ SORTED = 1
 
 
 class Sketch(NamedTuple):
-    """State of n sketches: mean and weight of their centroids, f64[n, CAPACITY], and fill i64[n, 2]:
-    centroids in use (FILL), and how many of these, from the first, are sorted (SORTED)."""
+    """State of n sketches: mean and weight of their centroids, f64[n + 1, CAPACITY], and fill i64[n, 2]:
+    centroids in use (FILL), and how many of these, from the first, are sorted (SORTED). The last row is room to sort
+    in."""
 
     mean: F8
     weight: F8
@@ -33,7 +34,7 @@ class Sketch(NamedTuple):
 
 def empty(n: int) -> Sketch:
     """n sketches of nothing."""
-    return Sketch(np.zeros((n, CAPACITY)), np.zeros((n, CAPACITY)), np.zeros((n, 2), np.int64))
+    return Sketch(np.zeros((n + 1, CAPACITY)), np.zeros((n + 1, CAPACITY)), np.zeros((n, 2), np.int64))
 
 
 @inner
@@ -42,42 +43,47 @@ def clear(state: Sketch, c: int) -> None:
     state.fill[c, SORTED] = 0
 
 
-@inner
+@outlined
 def sort(state: Sketch, c: int) -> None:
-    """Bring all centroids of c into the order of their means: sort the new ones, merge them with the old."""
+    """Bring all centroids of c into the order of their means: sort the new ones, merge them with the old.
+
+    Each new one is put where the count of smaller ones says: no branch depends on a value, and the processor counts
+    several at once (60 values: a third of the time of insertion)."""
     size = state.fill[c, FILL]
     old = state.fill[c, SORTED]
-    for i in range(old + 1, size):
-        m = state.mean[c, i]
-        w = state.weight[c, i]
-        k = i
-        while k > old and state.mean[c, k - 1] > m:
-            state.mean[c, k] = state.mean[c, k - 1]
-            state.weight[c, k] = state.weight[c, k - 1]
-            k -= 1
-        state.mean[c, k] = m
-        state.weight[c, k] = w
-    if 0 < old < size and state.mean[c, old - 1] > state.mean[c, old]:
-        tail = size - old
-        new_mean = state.mean[c, old:size].copy()
-        new_weight = state.weight[c, old:size].copy()
-        a = old - 1
-        b = tail - 1
-        k = size - 1
-        while b >= 0:
-            if a >= 0 and state.mean[c, a] > new_mean[b]:
-                state.mean[c, k] = state.mean[c, a]
-                state.weight[c, k] = state.weight[c, a]
-                a -= 1
-            else:
-                state.mean[c, k] = new_mean[b]
-                state.weight[c, k] = new_weight[b]
-                b -= 1
-            k -= 1
+    fresh = size - old
+    if fresh <= 0:
+        return
+    room = state.mean.shape[0] - 1
+    mean, weight = state.mean[c, old:size], state.weight[c, old:size]
+    ordered_mean, ordered_weight = state.mean[room, :fresh], state.weight[room, :fresh]
+    for i in range(fresh):
+        x = mean[i]
+        rank = 0
+        for j in range(i):
+            rank += 1 if mean[j] <= x else 0
+        after = mean[i + 1 :]
+        for j in range(fresh - i - 1):
+            rank += 1 if after[j] < x else 0
+        ordered_mean[rank] = x
+        ordered_weight[rank] = weight[i]
+    a = old - 1
+    b = fresh - 1
+    k = size - 1
+    while b >= 0:
+        if a >= 0 and state.mean[c, a] > ordered_mean[b]:
+            state.mean[c, k] = state.mean[c, a]
+            state.weight[c, k] = state.weight[c, a]
+            a -= 1
+        else:
+            state.mean[c, k] = ordered_mean[b]
+            state.weight[c, k] = ordered_weight[b]
+            b -= 1
+        k -= 1
     state.fill[c, SORTED] = size
 
 
-@inner
+@outlined
 def compress(state: Sketch, c: int) -> None:
     """Merge neighbours until ROOM places are free. A centroid at rank q may weigh N pi/C sqrt(q(1-q))."""
     sort(state, c)
@@ -159,10 +165,14 @@ def sketched(values: F8, state: Sketch) -> None:
 
 
 @kernel
-def quantiles(state: Sketch, c: int, p: F8) -> F8:
-    """Quantiles p of sketch c (which is sorted in passing)."""
+def read(state: Sketch, c: int, p: F8, out: F8) -> None:
     sort(state, c)
-    out = np.empty(p.size)
     for k in range(p.size):
         out[k] = quantile(state, c, p[k])
+
+
+def quantiles(state: Sketch, c: int, p: F8) -> F8:
+    """Quantiles p of sketch c (which is sorted in passing)."""
+    out = np.empty(p.size)
+    read(state, c, p, out)
     return out

@@ -12,13 +12,12 @@ at most EMPTY_ROWS empty windows are written, then the grid is jumped to the pre
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from fastpath import sketch
-from fastpath.columns import F8, I8, LARGEST
-from fastpath.jit import inner
+from fastpath.columns import LARGEST
+from fastpath.jit import inner, outlined
+from fastpath.layout import NEVER, WINDOW_NUMBER, WINDOW_NUMBERS, WINDOW_WHOLE, WINDOW_WHOLES, Output, State
 from fastpath.marks import NO_NUMBER, OUT_OF_RANGE, RANGE, SPIKE, STALE, STEP, SUSPECT
-from fastpath.sketch import Sketch
 
 GAUGE = 0
 COUNTER = 1
@@ -28,32 +27,17 @@ WAVEFORM = 3
 EMPTY_ROWS = 3
 ROWS_A_READING = 1 + EMPTY_ROWS
 
-# columns of `number`
-MIN, MAX, MEAN, M2, FIRST, LAST, DELTA, BEFORE = range(8)
-# columns of `whole`
-START, END, ROWS, N, M, LAST_NS, QUALITY, KNOWN_NS, ON_NS, EVENTS, BEFORE_NS = range(11)
-NEVER = -(2**63)  # in BEFORE_NS: nothing known yet
+# words of a channel's row: numbers, then whole
+MIN, MAX, MEAN, M2, FIRST, LAST, DELTA, BEFORE = range(WINDOW_NUMBER, WINDOW_NUMBER + WINDOW_NUMBERS)
+START, END, ROWS, N, M, LAST_NS, QUALITY, KNOWN_NS, ON_NS, EVENTS, BEFORE_NS = range(
+    WINDOW_WHOLE, WINDOW_WHOLE + WINDOW_WHOLES
+)
 
-# columns of the rows written
+# words of the rows written: whole, then numbers
 OUT_CHANNEL, OUT_START, OUT_END, OUT_N, OUT_EXPECTED, OUT_LAST_NS, OUT_QUALITY = range(7)
-OUT_MIN, OUT_MAX, OUT_MEAN, OUT_SD, OUT_FIRST, OUT_LAST, OUT_P50, OUT_P95 = range(8)
+OUT_MIN, OUT_MAX, OUT_MEAN, OUT_SD, OUT_FIRST, OUT_LAST, OUT_P50, OUT_P95 = range(7, 15)
 
 FAR = 1e150  # a deviation whose square is not finite
-
-
-class WindowState(NamedTuple):
-    """The open window of n channels: number f64[n, 8], whole i64[n, 11], and their sketches."""
-
-    number: F8
-    whole: I8
-    sketch: Sketch
-
-
-class Rows(NamedTuple):
-    """Room for r closed windows: whole i64[r, 7], number f64[r, 8]."""
-
-    whole: I8
-    number: F8
 
 
 @inner
@@ -62,7 +46,7 @@ def grid_start(t: int, length: int, align: int) -> int:
 
 
 @inner
-def reopen(w: WindowState, c: int) -> None:
+def reopen(w: State, c: int) -> None:
     """Empty window c; what carries over (last counter reading or state) stays."""
     w.number[c, MIN] = math.inf
     w.number[c, MAX] = -math.inf
@@ -71,13 +55,13 @@ def reopen(w: WindowState, c: int) -> None:
     w.number[c, FIRST] = math.nan
     w.number[c, LAST] = math.nan
     w.number[c, DELTA] = 0.0
-    for k in (ROWS, N, M, LAST_NS, QUALITY, KNOWN_NS, ON_NS, EVENTS):
+    for k in range(ROWS, BEFORE_NS):
         w.whole[c, k] = 0
     sketch.clear(w.sketch, c)
 
 
 @inner
-def since_before(w: WindowState, c: int, t: int) -> None:
+def since_before(w: State, c: int, t: int) -> None:
     """States: the time from the reading before until t was spent in its state."""
     if w.whole[c, BEFORE_NS] == NEVER:
         return
@@ -89,14 +73,14 @@ def since_before(w: WindowState, c: int, t: int) -> None:
 
 
 @inner
-def count_missing(w: WindowState, c: int, quality: int) -> None:
+def count_missing(w: State, c: int, quality: int) -> None:
     """A reading without a number: it was due, its quality counts, nothing else."""
     w.whole[c, ROWS] += 1
     w.whole[c, QUALITY] = max(w.whole[c, QUALITY], quality, NO_NUMBER)
 
 
 @inner
-def advance(w: WindowState, c: int, x: float, rollover: float) -> int:
+def advance(w: State, c: int, x: float, rollover: float) -> int:
     """Counters: add the step from the reading before to the delta. 0: rose, 1: rolled over, 2: was reset."""
     rise = x - w.number[c, BEFORE]
     verdict = 0
@@ -112,7 +96,7 @@ def advance(w: WindowState, c: int, x: float, rollover: float) -> int:
 
 @inner
 def count(
-    w: WindowState, c: int, kind: int, t: int, x: float, quality: int, mark: int, rollover: float,
+    w: State, c: int, kind: int, t: int, x: float, quality: int, mark: int, rollover: float,
 ) -> None:  # fmt: skip
     """Take one finite reading into the open window of c."""
     w.whole[c, ROWS] += 1
@@ -162,9 +146,9 @@ def expected_in(covered: int, period: int, rows: int) -> int:
     return max(rows, due)
 
 
-@inner
+@outlined
 def close(
-    w: WindowState, c: int, kind: int, period: int, end: int, out: Rows, row: int,
+    w: State, c: int, kind: int, period: int, end: int, out: Output, row: int,
 ) -> None:  # fmt: skip
     """Write window c, ending at `end`, as `row` of the output and empty it. The caller sets the new START."""
     if kind == STATE:
@@ -176,7 +160,7 @@ def close(
     out.whole[row, OUT_EXPECTED] = expected_in(end - w.whole[c, START], period, w.whole[c, ROWS])
     out.whole[row, OUT_LAST_NS] = w.whole[c, LAST_NS]
     out.whole[row, OUT_QUALITY] = w.whole[c, QUALITY]
-    for k in range(8):
+    for k in range(OUT_MIN, OUT_P95 + 1):
         out.number[row, k] = math.nan
     m = w.whole[c, M]
     if m > 0:
@@ -201,9 +185,9 @@ def close(
     reopen(w, c)
 
 
-@inner
+@outlined
 def roll(
-    w: WindowState, c: int, kind: int, period: int, length: int, align: int, t: int, out: Rows, row: int,
+    w: State, c: int, kind: int, period: int, length: int, align: int, t: int, out: Output, row: int,
 ) -> int:  # fmt: skip
     """Close what ends at or before t and open the window that holds t. Gives the next free row."""
     last_row = row + ROWS_A_READING

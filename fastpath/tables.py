@@ -1,8 +1,4 @@
-"""The tables of the chain: what it is told, what it has learnt, what it gives back. Shapes and packing, no arithmetic.
-
-Parameters and results are columns with names; `Settings`, `State` and `Output` are the same packed for the kernel, so
-that one channel's numbers lie side by side.
-"""
+"""The tables of the chain as callers see them, and how they are packed for the kernels. Shapes, no arithmetic."""
 
 from __future__ import annotations
 
@@ -11,17 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastpath import condition, detect, filter, sketch, summary
+from fastpath import condition, detectors, filter, layout, sketch, summary
 from fastpath.columns import F8, I4, I8, U1
+from fastpath.layout import FAR_NS, NEVER, Output, Settings, State
 from fastpath.ring import DEPTH
-
-FAR_NS = 2**61  # 73 years; times beyond are clamped, so that differences fit
 
 
 class ChannelParams(NamedTuple):
-    """One row a channel. kind 0 gauge, 1 counter, 2 state, 3 waveform (skipped); filter 0 none, 1 Hampel;
-    detector 0 none, 1 default (both for gauges only). low, high, step, rollover f64 (infinite = none);
-    times in ns."""
+    """One row a channel. kind 0 gauge, 1 counter, 2 state, 3 waveform (skipped); filter: the numbers of
+    `fastpath.filter`, all but debounce for gauges only, debounce for states; detector 0 none, 1 the universal one,
+    others: the numbers of `fastpath.detectors`, for gauges (stuck: counters, too; missing: all). low, high, step, rate
+    (a second) and rollover f64 (infinite = none); times in ns.
+
+    What a filter or detector is told beyond that: band (deadband), settle_ns (ewma, debounce), target and size of the
+    change to find in the channel's unit (NaN: learnt), span_ns (0: the detector's own), onset: the score that
+    raises."""
 
     kind: U1
     filter: U1
@@ -32,6 +32,35 @@ class ChannelParams(NamedTuple):
     rollover: F8
     window_ns: I8
     period_ns: I8
+    rate: F8
+    band: F8
+    settle_ns: I8
+    target: F8
+    size: F8
+    span_ns: I8
+    onset: F8
+
+
+NUMBERS = {"low": -math.inf, "high": math.inf, "step": math.inf, "rollover": math.inf, "rate": math.inf, "band": 0.0,
+           "target": math.nan, "size": math.nan, "onset": 6.0}  # fmt: skip
+TIMES = {"window_ns": 60_000_000_000, "period_ns": 1_000_000_000, "settle_ns": 0, "span_ns": 0}
+CODES = {"kind": 0, "filter": 0, "detector": 0}
+
+
+def channel_params(n: int, **columns: Any) -> ChannelParams:
+    """`n` rows from the columns given (each one value or n of them) and, for the rest, what asks for nothing: a gauge
+    without filter and detector, read every second, summarised every minute. Raises TypeError for an unknown column,
+    ValueError for a wrong length."""
+    if unknown := columns.keys() - set(ChannelParams._fields):
+        raise TypeError(f"no such columns: {', '.join(sorted(unknown))}")
+    types = dict.fromkeys(CODES, np.uint8) | dict.fromkeys(TIMES, np.int64) | dict.fromkeys(NUMBERS, np.float64)
+    rest = CODES | TIMES | NUMBERS
+    return ChannelParams(
+        *(
+            np.broadcast_to(np.asarray(columns.get(name, rest[name]), types[name]), (n,)).copy()
+            for name in ChannelParams._fields
+        )
+    )
 
 
 class ConditionParams(NamedTuple):
@@ -47,7 +76,7 @@ class ConditionParams(NamedTuple):
 
 
 class Alerts(NamedTuple):
-    """Onsets (1) and clears (0) of the detector."""
+    """Onsets (1) and clears (0) of the detector named, which is that of the channel."""
 
     channel: I4
     time_ns: I8
@@ -55,6 +84,7 @@ class Alerts(NamedTuple):
     score: F8
     value: F8
     expected: F8
+    detector: U1
 
 
 class Changes(NamedTuple):
@@ -89,57 +119,13 @@ class WindowRows(NamedTuple):
 
 
 class Pushed(NamedTuple):
-    """What a batch of n readings led to."""
+    """What a batch of n readings led to: marks u8[n], scores of the detectors f64[n] (0 where none judged)."""
 
     mark: U1
+    score: F8
     windows: WindowRows
     alerts: Alerts
     changes: Changes
-
-
-class Settings(NamedTuple):
-    """What is constant, packed for the kernel. whole i64[n, 5]: kind, filter, detector, window, period.
-    number f64[n, 4]: low, high, step, rollover. rule_* the same for conditions; first i64[n + 1]: rules of
-    a channel."""
-
-    whole: I8
-    number: F8
-    first: I8
-    rule_whole: I8
-    rule_number: F8
-
-
-class State(NamedTuple):
-    """What is learnt. Shapes are those of the modules named."""
-
-    seen: I8  # i64[n]: time of the reading before
-    gate: F8
-    hampel: F8
-    hampel_count: I8
-    detector: F8
-    window: summary.WindowState
-    evidence_time: I8
-    evidence_value: F8
-    evidence_count: I8
-    rule: I8
-
-
-class Output(NamedTuple):
-    """Room for rows; `used` i64[3] counts windows, alerts and changes written."""
-
-    used: I8
-    window: summary.Rows
-    alert_whole: I8  # i64[r, 3]
-    alert_number: F8  # f64[r, 3]
-    change_whole: I8  # i64[r, 4]
-    change_value: F8  # f64[r]
-
-
-KIND, FILTER, DETECTOR, WINDOW, PERIOD = range(5)
-LOW, HIGH, STEP, ROLLOVER = range(4)
-RULE_OP, RULE_HOLD, RULE_CLEAR_HOLD = range(3)
-RULE_THRESHOLD, RULE_CLEAR = range(2)
-NEVER = -(2**63)
 
 
 ROOM = 512
@@ -149,8 +135,16 @@ def _sane(span_ns: Any) -> I8:
     return np.clip(np.asarray(span_ns, np.int64), 0, FAR_NS)
 
 
+def _two_views(rows: int, words: int) -> tuple[I8, F8]:
+    """Zeros, as whole and as numbers; each row of 8 words begins with a cache line."""
+    room = np.zeros(rows * words + 8, np.int64)
+    skip = -(room.ctypes.data // 8) % 8
+    whole = room[skip : skip + rows * words].reshape(rows, words)
+    return whole, whole.view(np.float64)
+
+
 def settings_of(channels: ChannelParams, conditions: ConditionParams) -> Settings:
-    """Check and pack."""
+    """Check and pack. A filter or detector that does not fit the kind of its channel is left out."""
     n, m = len(channels.kind), len(conditions.channel)
     if any(len(a) != n for a in channels) or any(len(a) != m for a in conditions):
         raise ValueError("columns of parameters differ in length")
@@ -160,10 +154,35 @@ def settings_of(channels: ChannelParams, conditions: ConditionParams) -> Setting
     owner = np.asarray(conditions.channel, np.int64)
     if m and (owner.min() < 0 or owner.max() >= n or np.any(np.diff(owner) < 0)):
         raise ValueError("conditions are sorted by channel and name channels that exist")
+    first = np.searchsorted(owner, np.arange(n + 1)).astype(np.int64)
+    whole, number = _two_views(n, layout.SETTING_WORDS)
+    kind = np.asarray(channels.kind)
+    chosen = np.asarray(channels.filter)
+    debounced = chosen == filter.DEBOUNCE
+    whole[:, layout.KIND] = kind
+    whole[:, layout.FILTERED] = np.where(
+        ((kind == summary.GAUGE) & ~debounced) | ((kind == summary.STATE) & debounced), chosen, filter.NONE
+    )
+    whole[:, layout.DETECTOR] = detectors.fitting(kind, np.asarray(channels.detector))
+    whole[:, layout.WINDOW] = window
+    whole[:, layout.PERIOD] = _sane(channels.period_ns)
+    whole[:, layout.SETTLE] = _sane(channels.settle_ns)
+    whole[:, layout.FIRST_RULE] = first[:-1]
+    whole[:, layout.END_RULE] = first[1:]
+    for word, column in (
+        (layout.LOW, channels.low), (layout.HIGH, channels.high), (layout.STEP, channels.step),
+        (layout.RATE, channels.rate), (layout.ROLLOVER, channels.rollover), (layout.BAND, channels.band),
+    ):  # fmt: skip
+        number[:, word] = column
+    tuning = np.zeros((n, layout.TUNINGS))
+    tuning[:, layout.TARGET] = channels.target
+    tuning[:, layout.SIZE] = channels.size
+    tuning[:, layout.SPAN] = _sane(channels.span_ns)
+    tuning[:, layout.ONSET] = channels.onset
     return Settings(
-        np.column_stack([np.asarray(a, np.int64) for a in (*channels[:3], window, _sane(channels.period_ns))]).copy(),
-        np.column_stack([np.asarray(a, np.float64) for a in channels[3:7]]).copy(),
-        np.searchsorted(owner, np.arange(n + 1)).astype(np.int64),
+        whole,
+        number,
+        tuning,
         np.column_stack(
             [np.asarray(a, np.int64) for a in (conditions.op, conditions.hold_ns, conditions.clear_hold_ns)]
         ).copy(),
@@ -173,62 +192,64 @@ def settings_of(channels: ChannelParams, conditions: ConditionParams) -> Setting
 
 def fresh_state(n: int, m: int, settings: Settings, start_ns: int, align_ns: int) -> State:
     """Nothing known yet, every window open from `start_ns`."""
-    number = np.zeros((n, 8))
-    number[:] = (math.inf, -math.inf, 0.0, 0.0, math.nan, math.nan, 0.0, 0.0)
-    whole = np.zeros((n, 11), np.int64)
-    length = settings.whole[:, WINDOW]
+    whole, number = _two_views(n, layout.WORDS)
+    evidence_whole, evidence_number = _two_views(n, 2 * DEPTH)
+    length = settings.whole[:, layout.WINDOW]
+    whole[:, layout.SEEN] = NEVER
+    number[:, layout.LAST] = math.nan
+    number[:, summary.MIN] = math.inf
+    number[:, summary.MAX] = -math.inf
+    number[:, (summary.FIRST, summary.LAST)] = math.nan
     whole[:, summary.START] = start_ns
     whole[:, summary.END] = (start_ns + align_ns) // length * length - align_ns + length
-    whole[:, summary.BEFORE_NS] = summary.NEVER
-    return State(
-        seen=np.full(n, NEVER, np.int64),
-        gate=np.full(n, math.nan),
-        hampel=np.zeros((n, filter.COLUMNS)),
-        hampel_count=np.zeros(n, np.int64),
-        detector=np.zeros((n, detect.COLUMNS)),
-        window=summary.WindowState(number, whole, sketch.empty(n)),
-        evidence_time=np.zeros((n, DEPTH), np.int64),
-        evidence_value=np.zeros((n, DEPTH)),
-        evidence_count=np.zeros(n, np.int64),
+    whole[:, summary.BEFORE_NS] = NEVER
+    state = State(
+        number=number,
+        whole=whole,
+        detector=np.zeros((n, detectors.COLUMNS)),
+        sketch=sketch.empty(n),
+        evidence_number=evidence_number,
+        evidence_whole=evidence_whole,
         rule=np.zeros((m, condition.COLUMNS), np.int64),
     )
+    filter.begin(state)
+    return state
 
 
-def bytes_of(state: Any) -> int:
-    return sum(bytes_of(part) for part in state) if isinstance(state, tuple) else int(state.nbytes)
+def bytes_of(state: State) -> int:
+    """Memory of a state; views of the same memory count once."""
+    return sum(a.nbytes for a in (state.whole, state.detector, *state.sketch, state.evidence_whole, state.rule))
 
 
 def output(rules: int) -> Output:
     """Room for ROOM rows of each kind; a batch that needs more is taken in several rounds."""
-    changes = max(ROOM, rules)
-    return Output(
-        np.zeros(3, np.int64),
-        summary.Rows(np.zeros((ROOM, 7), np.int64), np.zeros((ROOM, 8))),
-        np.zeros((ROOM, 3), np.int64),
-        np.zeros((ROOM, 3)),
-        np.zeros((changes, 4), np.int64),
-        np.zeros(changes),
-    )
+    first = np.array([0, ROOM, 2 * ROOM, 2 * ROOM + max(ROOM, rules)])
+    whole, number = _two_views(int(first[3]), layout.OUT_WORDS)
+    return Output(np.zeros(3, np.int64), first, number, whole)
 
 
-def window_rows(rows: summary.Rows, used: int) -> WindowRows:
-    """Owned columns of the first `used` rows."""
-    channel, start, end, n, expected, last_ns, quality = rows.whole[:used].T.copy()
-    low, high, mean, sd, first, last, p50, p95 = rows.number[:used].T.copy()
+def window_rows(out: Output, used: int) -> WindowRows:
+    """Owned columns of the first `used` windows."""
+    whole = out.whole[:used, : summary.OUT_MIN].T.copy()
+    number = out.number[:used, summary.OUT_MIN : summary.OUT_P95 + 1].T.copy()
+    channel, start, end, n, expected, last_ns, quality = whole
+    low, high, mean, sd, first, last, p50, p95 = number
     return WindowRows(
         channel.astype(np.int32), start, end, n.astype(np.int32), expected.astype(np.int32),
         low, high, mean, sd, first, last, last_ns, p50, p95, quality.astype(np.uint8),
     )  # fmt: skip
 
 
-def alert_rows(whole: I8, number: F8) -> Alerts:
-    w, x = whole.T.copy(), number.T.copy()
-    return Alerts(w[0].astype(np.int32), w[1], w[2].astype(np.uint8), x[0], x[1], x[2])
+def alert_rows(out: Output, used: int) -> Alerts:
+    a, b = int(out.first[1]), int(out.first[1]) + used
+    w, x = out.whole[a:b, :4].T.copy(), out.number[a:b, 4:7].T.copy()
+    return Alerts(w[0].astype(np.int32), w[1], w[2].astype(np.uint8), x[0], x[1], x[2], w[3].astype(np.uint8))
 
 
-def change_rows(whole: I8, value: F8) -> Changes:
-    w = whole.T.copy()
-    return Changes(w[0].astype(np.int32), w[1], w[2].astype(np.uint8), w[3], value.copy())
+def change_rows(out: Output, used: int) -> Changes:
+    a, b = int(out.first[2]), int(out.first[2]) + used
+    w, x = out.whole[a:b, :4].T.copy(), out.number[a:b, 4].copy()
+    return Changes(w[0].astype(np.int32), w[1], w[2].astype(np.uint8), w[3], x)
 
 
 def joined(parts: list[Any], empty: Any) -> Any:
@@ -237,6 +258,7 @@ def joined(parts: list[Any], empty: Any) -> Any:
     return type(empty)(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-NO_WINDOWS = window_rows(summary.Rows(np.empty((0, 7), np.int64), np.empty((0, 8))), 0)
-NO_ALERTS = alert_rows(np.empty((0, 3), np.int64), np.empty((0, 3)))
-NO_CHANGES = change_rows(np.empty((0, 4), np.int64), np.empty(0))
+_NOTHING = output(0)
+NO_WINDOWS = window_rows(_NOTHING, 0)
+NO_ALERTS = alert_rows(_NOTHING, 0)
+NO_CHANGES = change_rows(_NOTHING, 0)

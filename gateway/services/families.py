@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.services import air, streetlight, traffic, water
+from gateway.services import air, machine, streetlight, traffic, water
 from gateway.services.rules import Service
 from gateway.services.watch import Watch
 from gateway.site.plan import Plan
@@ -23,4 +23,4 @@ class Family(Protocol):
         ...
 
 
-FAMILIES: tuple[Family, ...] = (water, streetlight, air, traffic)
+FAMILIES: tuple[Family, ...] = (water, streetlight, air, traffic, machine)

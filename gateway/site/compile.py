@@ -167,6 +167,8 @@ def _channel(index: int, site: Site, device: DeviceTable, profile: DeviceProfile
         group=group_of(device, point.name),
         words=point.words,
         options=point_options(device, point.name),
+        rate=point.rate,
+        tuning=point.tuning,
     )
 
 

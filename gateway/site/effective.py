@@ -12,7 +12,13 @@ from gateway.site.site import DeviceTable, LinkTable, PointOverride, Site
 from protocols.api import Link
 
 Profiles = Mapping[str, DeviceProfile]
-PER_INTERVAL = ("volume", "occupancy")  # derived once an interval of services.traffic
+PER_INTERVAL = (
+    "volume",
+    "volume_short",
+    "volume_medium",
+    "volume_long",
+    "occupancy",
+)  # derived once an interval of services.traffic
 LINE_KEYS = ("baud", "parity", "stop_bits", "data_bits", "rs485")
 
 
@@ -87,4 +93,6 @@ def _overridden(site: Site, device: DeviceTable, point: ProfilePoint, own: Point
         period_s=own.period_s or _period_s(site, device, point),
         filter=Filter[own.filter.upper()] if own.filter else point.filter,
         detector=Detector[own.detector.upper()] if own.detector else point.detector,
+        rate=own.rate or point.rate,
+        tuning=point.tuning.but(own.tuning),
     )

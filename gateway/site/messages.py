@@ -296,8 +296,10 @@ MESSAGES: dict[str, Message] = {
     "CG-1056": Message(
         '"{value}" is not an address of an upstream',
         '"{value}"은(는) 상위 시스템 주소 형식이 아닙니다',
-        "write coap://host:port (ports 1 to 65535); coaps and coap+tcp are not spoken, OSCORE secures coap",
-        "coap://호스트:포트(포트 1~65535) 형식으로 쓰십시오. coaps, coap+tcp는 쓰지 않습니다(보안은 OSCORE)",
+        "write coap://host:port (ports 1 to 65535), or coap+tcp://host:port where no UDP passes; coaps is not spoken, "
+        "OSCORE secures both",
+        "coap://호스트:포트(포트 1~65535), UDP가 막힌 망이면 coap+tcp://호스트:포트 형식으로 쓰십시오. "
+        "coaps는 쓰지 않습니다(보안은 OSCORE)",
     ),
     "CG-1057": Message(
         "the upstream is neither secured nor declared insecure",

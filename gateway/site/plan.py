@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from gateway.site.tuning import Tuning
 from gateway.site.upstream import Catalog, Upstream
 from protocols.api import Device, Link, Point
 
@@ -25,12 +26,26 @@ class Kind(IntEnum):
 
 class Filter(IntEnum):
     NONE = 0
-    HAMPEL = 1
+    HAMPEL = 1  # doubts spikes
+    HAMPEL_REPLACE = 2  # goes on with the median in their place
+    MEDIAN = 3
+    EWMA = 4
+    DEADBAND = 5
+    DEBOUNCE = 6  # states
 
 
 class Detector(IntEnum):
     NONE = 0
     DEFAULT = 1  # the universal detector
+    LEVEL = 2
+    SPIKE = 3
+    DRIFT = 4
+    VARIANCE = 5
+    STUCK = 6
+    MISSING = 7
+    SEASONAL = 8
+    CUSUM = 9
+    PAGE_HINKLEY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,8 @@ class Channel:
     group: str = ""  # what it is judged with (a feeder, a zone): its device's, unless the site says otherwise
     words: tuple[tuple[int, str], ...] = ()  # what its numbers mean, for people
     options: Mapping[str, float] = field(default_factory=dict)  # facts of the site about this point, for services
+    rate: float = float("inf")  # largest believable change a second
+    tuning: Tuning = field(default_factory=Tuning)  # of its filter and detector
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from gateway.site.lines import Path
 from gateway.site.plan import Detector, Filter, Kind
 from gateway.site.reach import reach
 from gateway.site.roles import ROLES
+from gateway.site.tuning import DetectorName, FilterName, Tuning
 from gateway.site.units import UNITS, is_known, spelled
 from protocols import registry
 from protocols.api import Device, Driver, PlanError, Point
@@ -66,7 +67,7 @@ class LinkTable(Table):
 
 
 class Derived(Table):
-    what: Literal["volume", "occupancy", "speed"]
+    what: Literal["volume", "volume_short", "volume_medium", "volume_long", "occupancy", "speed", "length"]
     source: tuple[str, ...] = Field(alias="from", min_length=1)
 
 
@@ -86,8 +87,10 @@ class PointTable(Table):
     resolution: Annotated[FiniteFloat, Field(ge=0)] | None = None
     period_s: Positive | None = None
     kind: Literal["gauge", "counter", "state", "waveform"] = "gauge"
-    filter: Literal["none", "hampel"] = "none"
-    detector: Literal["none", "default"] = "none"
+    rate: Positive | None = None
+    filter: FilterName = "none"
+    detector: DetectorName = "none"
+    tuning: Tuning = Tuning()
     role: str = ""
     derived: Derived | None = None
 
@@ -127,6 +130,8 @@ class ProfilePoint:
     has_own_period: bool = False  # not the device's default
     writable: tuple[float, float] | None = None
     words: tuple[tuple[int, str], ...] = ()
+    rate: float = float("inf")
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +305,8 @@ def _compiled(table: PointTable, spec: Any, period_s: float) -> ProfilePoint:
         has_own_period=table.period_s is not None,
         writable=table.writable,
         words=tuple(sorted((number, word) for word, number in table.enum.items())),
+        rate=table.rate or float("inf"),
+        tuning=table.tuning,
     )
 
 

@@ -20,6 +20,7 @@ from gateway.site.document import ID_PATTERN, Document, read_document
 from gateway.site.faults import NOTHING, Both, Fault, Faults, failures, guess, listed, unique
 from gateway.site.lines import Path
 from gateway.site.settings import ServiceSettings
+from gateway.site.tuning import DetectorName, FilterName, Tuning
 from gateway.site.upstream import Upstream
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -27,7 +28,7 @@ DOC = "site.md"
 KEYS = ("schema", "gateway", "links", "devices", "upstreams", "services")
 PORTS = ("serial", "ascii")  # schemes of links that open a serial port
 _HOST_PORT = re.compile(r"(tcp|rtu\+tcp|ascii\+tcp)://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::(\d{1,5}))?/?")
-_UPSTREAM = re.compile(r"coap://(?:\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s?#@]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?")
+_UPSTREAM = re.compile(r"coap(?:\+tcp)?://(?:\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s?#@]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?")
 COAP_PORT = 5683
 STATE_DIR_LONGEST = 96  # bytes: a unix socket's address has 107, and the longest name in the folder is `field.sock`
 MODBUS_PORT = 502  # where a tcp:// address names none
@@ -83,8 +84,10 @@ class PointOverride(Table):
     range: tuple[FiniteFloat, FiniteFloat] | None = None
     step: Positive | None = None
     period_s: Positive | None = None
-    filter: Literal["none", "hampel"] | None = None
-    detector: Literal["none", "default"] | None = None
+    rate: Positive | None = None
+    filter: FilterName | None = None
+    detector: DetectorName | None = None
+    tuning: Tuning | None = None
     group: str | None = None
     options: dict[str, FiniteFloat] = Field(default_factory=dict)
 
@@ -119,6 +122,9 @@ class UpstreamTable(Table):
     credentials: str = ""
     insecure: bool = False
     events: tuple[str, ...] = ("",)
+    bulk: Literal["auto", "tcp", "datagram"] = "auto"
+    promise_s: float = Field(default=90.0, ge=5, le=86_400)
+    shares: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), max_length=16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +232,16 @@ def _site(doc: Document) -> Site | None:
 
 def _upstream(table: UpstreamTable, folder: FilePath) -> Upstream:
     credentials = str(folder / table.credentials) if table.credentials else ""
-    return Upstream(table.name, table.uri, credentials, table.insecure, table.events)
+    return Upstream(
+        table.name,
+        table.uri,
+        credentials,
+        table.insecure,
+        table.events,
+        bulk=table.bulk,
+        promise_s=table.promise_s,
+        shares=table.shares,
+    )
 
 
 def _check_timezone(doc: Document, name: str) -> None:

@@ -17,6 +17,9 @@ class Upstream:
     credentials: str
     insecure: bool
     events: tuple[str, ...]  # event codes (prefixes such as "water.") it gets; ("",) for all
+    bulk: str = "auto"  # how a backlog goes: "tcp", "datagram", or "auto": tcp where the center takes it
+    promise_s: float = 90.0  # something is heard from this gateway at least so often
+    shares: tuple[str, ...] = ()  # lines, masts, feeders: gateways that share one fall silent together
 
 
 @dataclass(frozen=True, slots=True)

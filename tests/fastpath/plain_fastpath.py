@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+from plain_detectors import PlainSurprise
 
 RANGE, STEP, SPIKE, STALE, MISSING = 1, 2, 4, 8, 16
 
@@ -24,7 +25,7 @@ class PlainHampel:
             self.quantum = min(min(step, quantum or step), 1e150)
         self.seen.append(x)
         last = sorted(self.seen[-11:])
-        if len(last) < 7:
+        if len(last) < 11:
             return 0
         median = last[len(last) // 2]
         mad = sorted(abs(v - median) for v in last)[len(last) // 2]
@@ -34,81 +35,6 @@ class PlainHampel:
         if counted < 1e150:
             self.power += (counted**2 - self.power) / 128
         return SPIKE if far > limit else 0
-
-
-class PlainDetector:
-    """The default detector with its formulas spelt out; see fastpath.detect for why."""
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.quantum = self.scale = self.product = self.power = 0.0
-        self.chance, self.log_excess = 0.0027, 0.085
-        self.unit = (1 / 16) / (2 - 1 / 16)
-        self.shift, self.shift_power = 0.0, self.unit
-        self.run = 0
-        self.active, self.quiet = False, 0
-
-    def push(self, x: float, gap: bool) -> str:
-        if self.n == 0:
-            self.n, self.before, self.level = 1, x, x
-            return ""
-        before, self.before = self.before, x
-        if gap:
-            return ""
-        n = self.n
-        self.n += 1
-        memory = max(1 / 512, 1 / (n + 1))
-        if x != before:
-            self.quantum = min(abs(x - before), self.quantum or math.inf)
-        phi = min(max(self.product / self.power, 0), 0.98) if self.power > 0 else 0.0
-        self.expected = self.level + phi * n / (n + 8) * (before - self.level)
-        residual = x - self.expected
-        floor = max(self.quantum, 1e-12 * abs(self.level), 1e-300)
-        scale = max(self.scale * (1 + 8 / n), floor)
-        z = residual / scale
-        self.score = self._judge(z) if n >= 64 else 0.0
-        self._learn(before, residual, 4 * scale if n >= 8 else math.inf, memory)
-        return self._decide(z)
-
-    def _judge(self, z: float) -> float:
-        size = abs(z)
-        self.shift += (max(-3.0, min(3.0, z)) - self.shift) / 16
-        score = -math.log10(self.chance)
-        score = score * size / 3 if size <= 3 else score + math.log10(size / 3) / self.log_excess
-        lasting = abs(self.shift) / math.sqrt(max(self.shift_power, self.unit))
-        if lasting > 3:
-            score = max(score, -math.log10(math.erfc(lasting / math.sqrt(2))))
-        self.chance = max(self.chance + ((size > 3) - self.chance) / 2048, 1e-4)
-        if size > 3:
-            seen = min(math.log(size / 3), 8 * self.log_excess)
-            self.log_excess = max(self.log_excess + (seen - self.log_excess) / 128, 0.085)
-        self.shift_power += (min(self.shift**2, 16 * self.shift_power) - self.shift_power) / 2048
-        return min(score, 99.0)
-
-    def _learn(self, before: float, residual: float, reach: float, memory: float) -> None:
-        clipped = max(-reach, min(reach, residual))
-        self.scale += memory * (1.2533 * abs(clipped) - self.scale)
-        a, b = before - self.level, self.expected + clipped - self.level
-        self.product += memory * (a * b - self.product)
-        self.power += memory * (a * a - self.power)
-        self.level += memory * b
-
-    def _decide(self, z: float) -> str:
-        side = (z > 3) - (z < -3)
-        self.run = self.run + side if side and side * self.run >= 0 else side
-        if abs(self.run) >= 48:
-            self.run, self.level, self.shift = 0, self.before, 0.0
-        if not self.active:
-            self.quiet += 1
-            if self.score >= 6 and self.quiet > 64:
-                self.active, self.quiet = True, 0
-                return "onset"
-            return ""
-        self.quiet = self.quiet + 1 if self.score < 3 else 0
-        if self.quiet >= 16:
-            self.active, self.quiet = False, 0
-            return "clear"
-        return ""
 
 
 @dataclass
@@ -145,7 +71,7 @@ class PlainCondition:
 
 @dataclass
 class PlainChannel:
-    """One channel of the chain. `windows` holds a dict a closed window."""
+    """One channel of the chain, its detector that of level shifts. `windows` holds a dict a closed window."""
 
     kind: int
     filter: int
@@ -166,7 +92,7 @@ class PlainChannel:
         self.missing: list[int] = []
         self.last_t: int | None = None
         self.last_x: float | None = None
-        self.hampel, self.judge = PlainHampel(), PlainDetector()
+        self.hampel, self.judge = PlainHampel(), PlainSurprise("level")
         self.known: tuple[int, float] | None = None  # last forward reading of a counter or state
         self.carried = self.known
         self.windows: list[dict[str, float]] = []
@@ -191,7 +117,7 @@ class PlainChannel:
         if self.kind == 0 and not mark & (RANGE | STALE):
             if self.filter:
                 mark |= self.hampel.push(x)
-            if self.detector and (word := self.judge.push(x, gap)):
+            if self.detector and (word := self.judge.push((t + self.align) / 1e9, x, gap)):
                 self.alerts.append((t, word == "onset"))
         self.rows.append((t, x, q, mark))
         for j, condition in enumerate(self.conditions):

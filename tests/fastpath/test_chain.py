@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from plain_fastpath import PlainChannel, PlainCondition
 
-from fastpath.chain import Chain, ChannelParams, ConditionParams, warm
+from fastpath.chain import Chain, ConditionParams, channel_params, warm
 
 S = 1_000_000_000
 INF = np.inf
@@ -15,14 +15,7 @@ INF = np.inf
 def channels(**over):
     """Parameters of as many channels as the longest list given; defaults for the rest."""
     n = max((len(v) for v in over.values() if isinstance(v, list)), default=1)
-    default = {
-        "kind": 0, "filter": 0, "detector": 0, "low": -INF, "high": INF, "step": INF, "rollover": INF,
-        "window_ns": 60 * S, "period_ns": S,
-    }  # fmt: skip
-    types = dict.fromkeys(("kind", "filter", "detector"), np.uint8) | dict.fromkeys(
-        ("window_ns", "period_ns"), np.int64
-    )
-    return ChannelParams(**{k: np.full(n, over.get(k, v), types.get(k, np.float64)) for k, v in default.items()})
+    return channel_params(n, **over)
 
 
 def conditions(*rows):
@@ -59,6 +52,7 @@ def mixed_series(rng, n, kind):
     return t, x, rng.choice([0, 32, 160], n, p=[0.96, 0.02, 0.02]).astype(np.uint8)
 
 
+PLAIN = ("kind", "filter", "detector", "low", "high", "step", "rollover", "window_ns", "period_ns")
 RULES = [
     (0, 21.0, 19.0, 0, 0),
     (1, 19.0, 20.0, 3 * S, 2 * S),
@@ -73,14 +67,14 @@ def test_every_output_agrees_with_the_plain_reference(seed):
     rng = np.random.default_rng(seed)
     kinds, n = [0, 1, 2], 700
     params = channels(
-        kind=kinds, filter=[1, 1, 1], detector=[1, 1, 1], low=[-100.0] * 3, high=[1000.0] * 3,
+        kind=kinds, filter=[1, 1, 1], detector=[2, 2, 2], low=[-100.0] * 3, high=[1000.0] * 3,
         step=[25.0, 20.0, INF], rollover=[INF, 300.0, INF], window_ns=[60 * S, 50 * S, 7 * S],
     )  # fmt: skip
     chain = Chain(
         params, conditions(*[(c, *rule) for c in range(3) for rule in RULES]), start_ns=-3 * S, align_ns=11 * S
     )
     plain = [
-        PlainChannel(*(p[c].item() for p in params), start=-3 * S, align=11 * S,
+        PlainChannel(*(getattr(params, name)[c].item() for name in PLAIN), start=-3 * S, align=11 * S,
                      conditions=[PlainCondition(*rule) for rule in RULES])
         for c in range(3)
     ]  # fmt: skip
@@ -221,12 +215,12 @@ def test_a_standing_alarm_is_not_raised_again_after_a_restart():
 
 
 def test_an_alert_that_stood_before_a_restart_clears_once_and_then_may_come_again():
-    chain = Chain(channels(detector=[1]), conditions(), start_ns=0)
+    chain = Chain(channels(detector=[2]), conditions(), start_ns=0)
     chain.restore_alert(0)
     noise = np.random.default_rng(3).normal(20.0, 0.1, 400)
     first = push(chain, range(0, 400 * S, S), noise).alerts
     assert first.onset.tolist() == [0]
-    again = push(chain, range(400 * S, 410 * S, S), np.full(10, 60.0)).alerts
+    again = push(chain, range(400 * S, 440 * S, S), np.full(40, 60.0)).alerts
     assert again.onset.tolist()[:1] == [1]
 
 

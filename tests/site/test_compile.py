@@ -173,9 +173,9 @@ def test_two_protocols_on_one_link(tmp_path: Path) -> None:
 def test_a_derived_point_needs_its_sources(tmp_path: Path) -> None:
     more = "points = { loop2 = { enabled = false } }"
     path = write(tmp_path, link("a", "serial:/dev/ttyA"), device("l", "traffic/raw-loop-stream", "a", 0, more))
-    assert codes(path) == ["CG-1053"] * 3
+    assert codes(path) == ["CG-1053"] * 4
     off = "{ enabled = false }"
-    more = f"points = {{ loop2 = {off}, volume2 = {off}, occupancy2 = {off}, speed = {off} }}"
+    more = f"points = {{ loop2 = {off}, volume2 = {off}, occupancy2 = {off}, speed = {off}, length = {off} }}"
     path = write(tmp_path, link("a", "serial:/dev/ttyA"), device("l", "traffic/raw-loop-stream", "a", 0, more))
     assert codes(path) == []
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from gateway.services.sentence import Word
-from gateway.services.words import air, anomaly, health, streetlight, traffic, water
+from gateway.services.words import air, anomaly, health, machine, streetlight, traffic, water
 
 WORDS: dict[str, Word] = {
     **water.WORDS,
     **streetlight.WORDS,
     **air.WORDS,
     **traffic.WORDS,
+    **machine.WORDS,
     **anomaly.WORDS,
     **health.WORDS,
 }
