@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.services.rules import Service
+from gateway.services.streetlight.cabinet import cabinets
 from gateway.services.streetlight.lamps import Lamps
 from gateway.services.watch import Watch
 from gateway.site.plan import Plan
@@ -15,4 +16,4 @@ def services(plan: Plan) -> Sequence[Service]:
 
 
 def watches(plan: Plan) -> Sequence[Watch]:
-    return ()
+    return cabinets(plan)

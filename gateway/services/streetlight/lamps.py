@@ -1,7 +1,8 @@
 """Streetlights: one failed lamp is a lamp; most of a group failing together is ONE alarm, and holds back its members.
 
-A lamp counts as failed when its control gear says so. The single alarm waits
-`lamp_out_hold_s`, so a group that falls dark lamp by lamp is recognised before its first member is reported.
+A lamp counts as failed when its control gear says so; one whose power is read is judged by that, in cabinet.py. The
+single alarm waits `lamp_out_hold_s`, so a group that falls dark lamp by lamp is recognised before its first member is
+reported.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.services.rules import Change, Condition, Test, event
+from gateway.services.streetlight.layout import stem_of
 from gateway.site.plan import Place, Plan
 from gateway.spool.records import Event, Phase
 
@@ -35,10 +37,11 @@ class Lamps:
         self._groups: dict[str, list[_Lamp]] = {}
         self._dark: set[str] = set()
         self.conditions: list[Condition] = []
+        measured = {_stem(channel.name) for channel in plan.channels if channel.role == "lamp_power"}
         for device in plan.devices:
             for index in device.channels:
                 channel = plan.channels[index]
-                if channel.role != "lamp_failure":
+                if channel.role != "lamp_failure" or _lamp_name(channel.name) in measured:
                     continue
                 lamp = _Lamp(_lamp_name(channel.name), channel.group or device.group, device.place)
                 self._lamps.append(lamp)
@@ -80,6 +83,7 @@ class Lamps:
                 lamp.place,
                 time_ns=change.time_ns,
                 onset_ns=change.since_ns,
+                numbers={"evidence": "DALI"},
                 channels=(self.conditions[change.condition].channel,),
             ),
         )
@@ -108,6 +112,12 @@ class Lamps:
                     lamp.failed = lamp.reported = True
                     return [2 * i, 2 * i + 1]
         return []
+
+
+def _stem(channel: str) -> str:
+    """`dali1.lamp3_power` -> `dali1.lamp3`."""
+    device, _, point = channel.partition(".")
+    return f"{device}.{stem_of(point)}"
 
 
 def _lamp_name(channel: str) -> str:
