@@ -1,63 +1,68 @@
-"""The center's CoAP side: requests in, `Store.put`, an answer after the commit. Keeps no state of its own.
+"""What a center does with a request, however it came: OSCORE off, `Store`, an answer after the commit, OSCORE on.
 
     2.04  stored, or known already        4.00  not a message of ours, with a few words; nothing stored
-    4.01  nobody we know                  4.15  not SenML-CBOR        5.03  cannot store now, Max-Age says when
+    4.01  nobody we know                  4.15  not SenML-CBOR        4.29, 5.03  not now, Max-Age says when
 
 Who sends is the name of the OSCORE context's folder, never what the message says. Without OSCORE the answer is 4.01
 and nothing more, unless the center runs insecure: then `?g=` names the gateway, but never one that has credentials.
+A stranger's answer is never larger than what it sent, and there are only so many a second for one source.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import aiocoap
-import aiocoap.message
-import aiocoap.resource
-from aiocoap import oscore
-from aiocoap.credentials import CredentialsMap
-from aiocoap.numbers.codes import BAD_REQUEST, CHANGED, INTERNAL_SERVER_ERROR, SERVICE_UNAVAILABLE, UNAUTHORIZED
-from aiocoap.numbers.codes import UNSUPPORTED_CONTENT_FORMAT as UNSUPPORTED
-from aiocoap.numbers.constants import TransportTuning
-from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
-from aiocoap.transports.oscore import OSCOREAddress
-
-from gateway.center.store import Store, StoreError
+from gateway.center.blocks import Blocks
+from gateway.center.limits import Buckets, source
+from gateway.center.store import Heard, Store, StoreError
 from gateway.spool.trouble import Trouble
-from gateway.wire import pack, senml, state
+from gateway.wire import bundle, coap, hello, pack, secure, senml, state
+from gateway.wire.coap import BadMessage, Message
 from gateway.wire.credentials import FILE, SecurityContext
+from gateway.wire.rows import Message as Pack
+from gateway.wire.secure import KeyId
 
 log = logging.getLogger("citygate.center")
 
-KINDS = "wvegh"
+FORMATS = {
+    **dict.fromkeys(("w", "v", "e", "g", "h", hello.PATH), (senml.CONTENT_FORMAT,)),
+    bundle.PATH: (bundle.CBOR, bundle.DEFLATED),
+}
 RETRY_S = 5
 RESCAN_S = 1.0
+SETTLED_S = 60.0
+SLICE_S = 0.002  # of one bundle decoded before others get their turn
+KEY_RATE, KEY_BURST = 500.0, 2000.0  # messages a second of one gateway
+STRANGER_RATE, STRANGER_BURST = 20.0, 60.0  # answers a second to one source that shows no key
+REPLAY = b"Replay detected"  # gateways of ours know these words
+UNDERSTOOD = frozenset((coap.URI_HOST, coap.URI_PORT, coap.URI_PATH, coap.URI_QUERY, coap.BLOCK1, coap.OSCORE))
+
+Heed = Callable[[str, float, tuple[str, ...]], None]  # gateway, seconds to its next message, what it falls silent with
 
 
-class Keyring(CredentialsMap):  # type: ignore[misc]
+class Keyring:
     """The OSCORE contexts under a folder, one a gateway; for one center at a time. A folder added later is found when
     it is first needed."""
 
     def __init__(self, folder: Path | None) -> None:
-        super().__init__()
         self._folder = folder
-        self._by_id: dict[tuple[bytes, bytes | None], SecurityContext] = {}
+        self._by_id: dict[KeyId, SecurityContext] = {}
         self._bad: set[str] = set()
-        self._scanned = 0.0
+        self._scanned = self._looked = 0.0  # time.monotonic
         self.names: set[str] = set()
         self._lock = state.exclusive(folder) if folder and folder.is_dir() else -1
         self._scan()
 
-    def find_oscore(self, unprotected: Any) -> SecurityContext:
-        """Raises KeyError."""
-        key = (unprotected.get(oscore.COSE_KID), unprotected.get(oscore.COSE_KID_CONTEXT))
+    def find(self, key: KeyId) -> SecurityContext | None:
         if key not in self._by_id and time.monotonic() - self._scanned > RESCAN_S:
             self._scan()
-        return self._by_id[key]
+        return self._by_id.get(key)
 
     def close(self) -> None:
         for context in self._by_id.values():
@@ -66,7 +71,15 @@ class Keyring(CredentialsMap):  # type: ignore[misc]
             os.close(self._lock)
 
     def _scan(self) -> None:
-        self._scanned = time.monotonic()
+        """Thousands of folders are looked through only when one has just come, and once a minute."""
+        now_s = self._scanned = time.monotonic()
+        try:
+            changed_s = self._folder.stat().st_mtime if self._folder else 0.0
+        except OSError:
+            return
+        if self._looked and time.time() - changed_s > SETTLED_S and now_s - self._looked < SETTLED_S:
+            return
+        self._looked = now_s
         for folder in sorted(path.parent for path in self._folder.glob(f"*/{FILE}")) if self._folder else ():
             if folder.name in self.names:
                 continue
@@ -81,94 +94,136 @@ class Keyring(CredentialsMap):  # type: ignore[misc]
             self._by_id[context.recipient_id, context.id_context] = context
 
 
-class Gate(OscoreSiteWrapper):  # type: ignore[misc]
-    """Answers strangers with an empty 4.01 before anything else looks at what they sent."""
+class Intake:
+    """One for all the ways that lead into a center."""
 
-    def __init__(self, site: Any, keys: Keyring, insecure: bool) -> None:
-        super().__init__(site, keys)
-        self._insecure = insecure
-
-    async def render_to_pipe(self, pipe: Any) -> None:
-        request = pipe.request
-        plain = request.opt.oscore is None
-        if plain and (not self._insecure or request.opt.uri_path == (".well-known", "edhoc")):
-            pipe.add_response(aiocoap.Message(code=UNAUTHORIZED), is_last=True)
-            return
-        if not plain and not self._known(request):
-            pipe.add_response(aiocoap.Message(code=UNAUTHORIZED), is_last=True)
-            return
-        await super().render_to_pipe(pipe)
-
-    def _known(self, request: Any) -> bool:
-        try:
-            self.server_credentials.find_oscore(oscore.verify_start(request))
-        except (KeyError, ValueError, IndexError):
-            return False
-        return True
-
-
-class Intake(aiocoap.resource.Resource):  # type: ignore[misc]
-    """POST of one kind of message."""
-
-    def __init__(self, kind: str, store: Store, keys: Keyring, heard: dict[str, str]) -> None:
-        super().__init__()
-        self._kind = kind
+    def __init__(self, store: Store, keys: Keyring, *, insecure: bool, heed: Heed = lambda *_: None) -> None:
         self._store = store
         self._keys = keys
-        self._heard = heard
+        self._insecure = insecure
+        self._heed = heed
+        self._blocks = Blocks()
+        self._by_key = Buckets(KEY_RATE, KEY_BURST)
+        self._strangers = Buckets(STRANGER_RATE, STRANGER_BURST)
+        self._said: dict[str, str] = {}
 
-    async def render_post(self, request: Any) -> Any:
-        gateway = self._gateway(request)
-        if not gateway:
-            return aiocoap.Message(code=UNAUTHORIZED)
-        if request.opt.content_format not in (None, senml.CONTENT_FORMAT):
-            return aiocoap.Message(code=UNSUPPORTED)
+    async def answer(self, request: Message, host: str) -> tuple[Message | None, bool]:
+        """What to send back, if anything, and whether the sender has shown a key (or may do without one)."""
+        if request.first(coap.OSCORE) is None:
+            return await self._plain(request, host)
         try:
-            message = pack.decode(self._kind, request.payload)
-            await self._store.put(gateway, message, len(request.payload))
+            context = self._keys.find(secure.key_id(request))
+            if context is None or request.code not in (coap.POST, coap.FETCH):
+                return self._stranger(host), False
+            inner, identifiers = secure.open_request(context, request)
+        except secure.Unfresh as stale:
+            return stale.answer, True
+        except secure.Replayed:
+            return self._stranger(host, REPLAY), False
+        except secure.Invalid:
+            return self._stranger(host, code=coap.BAD_REQUEST), False
+        response = await self._known(context.name, inner)
+        return secure.protect_response(context, response, identifiers), True
+
+    async def _plain(self, request: Message, host: str) -> tuple[Message | None, bool]:
+        try:
+            gateway = self._named(request) if self._insecure else ""
+        except BadMessage:
+            gateway = ""
+        if not gateway:
+            return self._stranger(host), False
+        return await self._known(gateway, request), True
+
+    def _stranger(self, host: str, payload: bytes = b"", code: int = coap.UNAUTHORIZED) -> Message | None:
+        if not self._strangers.take(source(host), time.monotonic()):
+            return None
+        return Message(code, ((coap.MAX_AGE, b""),) if payload else (), payload)
+
+    def _named(self, request: Message) -> str:
+        named = [query[2:] for query in request.texts(coap.URI_QUERY) if query.startswith("g=")]
+        return named[0] if len(named) == 1 and 0 < len(named[0]) <= 64 and named[0] not in self._keys.names else ""
+
+    async def _known(self, gateway: str, request: Message) -> Message:
+        if not self._by_key.take(gateway, time.monotonic()):
+            self._note(gateway, "sends more than it may")
+            return _answer(coap.TOO_MANY, max_age=1)
+        try:
+            whole, response = self._blocks.take(gateway, request, time.monotonic())
+            if whole is None:
+                assert response is not None
+                return response
+            response = await self._judge(gateway, whole)
         except StoreError as bad:
             self._note(gateway, f"cannot store: {bad}")
-            return aiocoap.Message(code=SERVICE_UNAVAILABLE, max_age=RETRY_S)
+            response = _answer(coap.UNAVAILABLE, max_age=RETRY_S)
         except ValueError as bad:
             self._note(gateway, f"sends what cannot be read: {bad}")
-            return aiocoap.Message(code=BAD_REQUEST, payload=str(bad)[:64].encode())
+            response = _answer(coap.BAD_REQUEST, str(bad)[:64].encode())
         except Exception:
-            log.exception("gateway %s: a %s message of %d bytes", gateway, self._kind, len(request.payload))
-            return aiocoap.Message(code=INTERNAL_SERVER_ERROR)
-        self._note(gateway, "is heard")
-        return aiocoap.Message(code=CHANGED)
+            log.exception("gateway %s: a message of %d bytes", gateway, len(request.payload))
+            response = _answer(coap.INTERNAL_ERROR)
+        if (block := request.first(coap.BLOCK1)) is not None:
+            response = replace(response, options=(*response.options, (coap.BLOCK1, block)))
+        return response
 
-    def _gateway(self, request: Any) -> str:
-        if isinstance(request.remote, OSCOREAddress):
-            return str(request.remote.security_context.name)
-        named = [q[2:] for q in request.opt.uri_query if q.startswith("g=")]
-        return named[0] if len(named) == 1 and 0 < len(named[0]) <= 64 and named[0] not in self._keys.names else ""
+    async def _judge(self, gateway: str, request: Message) -> Message:
+        """Raises ValueError, StoreError."""
+        if any(number % 2 and number not in UNDERSTOOD for number, _ in request.options):
+            return _answer(coap.BAD_OPTION)
+        path = "/".join(request.texts(coap.URI_PATH))
+        content_format = request.uint(coap.CONTENT_FORMAT)
+        if path not in FORMATS:
+            return _answer(coap.NOT_FOUND)
+        if request.code != coap.POST:
+            return _answer(coap.NOT_ALLOWED)
+        if content_format is not None and content_format not in FORMATS[path]:
+            return _answer(coap.UNSUPPORTED_FORMAT)
+        if path == bundle.PATH:
+            return await self._bundle(gateway, content_format or bundle.CBOR, request.payload)
+        if path == hello.PATH:
+            said = hello.decode(request.payload)
+            await self._store.put_all(gateway, (), Heard(said.next_s, said.shares))
+            self._heed(gateway, said.next_s, said.shares)
+        else:
+            message = pack.decode(path, request.payload)
+            await self._store.put(gateway, message, len(request.payload))
+            self._heed(gateway, message.next_s, ())
+        self._note(gateway, "is heard")
+        return _answer(coap.CHANGED)
+
+    async def _bundle(self, gateway: str, content_format: int, body: bytes) -> Message:
+        """Packs are decoded a few at a time, so that an alarm of another gateway need not wait for all of them."""
+        next_s, packs = bundle.decode(content_format, body)
+        refused: dict[int, str] = {}
+        good: list[tuple[int, Pack, int]] = []
+        until = time.monotonic() + SLICE_S
+        for index, (kind, payload) in enumerate(packs):
+            try:
+                good.append((index, pack.decode(kind, payload), len(payload)))
+            except ValueError as bad:
+                refused[index] = str(bad)
+            if time.monotonic() > until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + SLICE_S
+        stored = await self._store.put_all(gateway, [(message, size) for _, message, size in good], Heard(next_s))
+        for (index, _, _), result in zip(good, stored, strict=True):
+            if isinstance(result, ValueError):
+                refused[index] = str(result)
+        self._heed(gateway, next_s, ())
+        self._note(gateway, f"sends what cannot be read: {next(iter(refused.values()))}" if refused else "is heard")
+        return _answer(coap.CHANGED, bundle.encode_refusals(refused))
 
     def _note(self, gateway: str, state: str) -> None:
         """Log changes only."""
-        if self._heard.get(gateway) != state:
-            self._heard[gateway] = state
+        if self._said.get(gateway) != state:
+            self._said[gateway] = state
             log.log(logging.INFO if state == "is heard" else logging.WARNING, "gateway %s %s", gateway, state)
-        if len(self._heard) > 100_000:
-            self._heard.clear()
+        if len(self._said) > 100_000:
+            self._said.clear()
 
 
-def site(store: Store, keys: Keyring, *, insecure: bool) -> Gate:
-    inner = aiocoap.resource.Site()
-    heard: dict[str, str] = {}
-    for kind in KINDS:
-        inner.add_resource([kind], Intake(kind, store, keys, heard))
-    return Gate(inner, keys, insecure)
-
-
-class _Forgetful(TransportTuning):  # type: ignore[misc]
-    EXCHANGE_LIFETIME = 30.0
-
-
-def forget_sooner() -> None:
-    """Keep answered requests 30 s, not 247 s (2.3 kB each): retransmissions end after a few seconds, and a message
-    that comes again later is told by its number. For the whole process."""
-    aiocoap.message.TransportTuning = _Forgetful
+def _answer(code: int, payload: bytes = b"", *, max_age: int | None = None) -> Message:
+    return Message(code, () if max_age is None else ((coap.MAX_AGE, coap.uint(max_age)),), payload)
 
 
 def parse_bind(bind: str) -> tuple[str, int]:

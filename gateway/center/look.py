@@ -41,12 +41,15 @@ FROM (SELECT gateway, boot, upstream, lane, seq,
 WHERE seq > previous + 1 ORDER BY gateway, boot, lane, first
 """
 _GATEWAYS = f"""
-SELECT m.gateway AS gateway, count(*) AS messages, sum(bytes) AS bytes, count(DISTINCT boot) AS boots,
-  {AT.format("max(received_ns)")} AS last,
-  (SELECT count(*) FROM window w WHERE w.gateway = m.gateway) AS windows,
-  (SELECT count(*) FROM event e WHERE e.gateway = m.gateway) AS events,
-  coalesce((SELECT sum(n) FROM duplicate d WHERE d.gateway = m.gateway), 0) AS duplicates
-FROM message m GROUP BY m.gateway ORDER BY m.gateway
+SELECT g.name AS gateway, coalesce(m.messages, 0) AS messages, coalesce(m.bytes, 0) AS bytes,
+  coalesce(m.boots, 0) AS boots,
+  {AT.format("g.heard_ns")} AS last, CASE g.silent WHEN '' THEN '' ELSE 'silent (' || g.silent || ')' END AS silent,
+  CASE g.next_s WHEN 0 THEN '' ELSE {AT.format("(g.heard_ns + g.next_s * 1e9)")} END AS next,
+  (SELECT count(*) FROM window w WHERE w.gateway = g.name) AS windows,
+  (SELECT count(*) FROM event e WHERE e.gateway = g.name) AS events,
+  coalesce((SELECT sum(n) FROM duplicate d WHERE d.gateway = g.name), 0) AS duplicates, g.shares AS shares
+FROM gateway g LEFT JOIN (SELECT gateway, count(*) AS messages, sum(bytes) AS bytes, count(DISTINCT boot) AS boots
+  FROM message GROUP BY gateway) m ON m.gateway = g.name ORDER BY g.name
 """
 
 
@@ -61,7 +64,7 @@ def gaps(db: str, json: bool) -> int:
 
 
 def gateways(db: str, json: bool) -> int:
-    """Who sends, how much, and since when not any more."""
+    """Who sends, how much, when the next message is due, and who is silent in which incident."""
     return _show(db, json, {"gateways": _GATEWAYS})
 
 

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import logging
-import os
+import secrets
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
-import aiocoap
-from aiocoap import error
-
-from gateway.center import intake
-from gateway.center.store import Store
+from gateway.center import datagrams, intake, streams
+from gateway.center.datagrams import Datagrams
+from gateway.center.silence import Silence, event
+from gateway.center.store import SELF, Store, StoreError
+from gateway.center.streams import Streams
+from gateway.spool.records import Lane
 from gateway.spool.trouble import Trouble
+from gateway.wire.rows import Message
 
 log = logging.getLogger("citygate.center")
+
+CHECK_S = 1.0  # silent gateways are looked for
+SWITCH_S = 0.001  # an alarm must not wait 5 ms for the thread that stores
+PORT_0_TRIES = 20
 
 
 def run(bind: str, db: str, credentials: str | None, insecure: bool) -> int:
     """0 after a clean stop, 3 where the address cannot be had, 2 with a message for any other refusal to start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    # A stranger's datagrams must not fill the log; what matters is logged by the intake itself.
-    logging.getLogger("coap-server").setLevel(logging.CRITICAL)
-    intake.forget_sooner()
+    sys.setswitchinterval(SWITCH_S)
     try:
         asyncio.run(_until_signal(bind, db, credentials, insecure))
     except Trouble as bad:
@@ -55,8 +60,25 @@ async def serve(
     """Listen until `stop`; `ready` is set once it does.
 
     Raises Trouble CG-4201, CG-4205 (address), CG-4202 (database), CG-4203 (nobody could be heard)."""
-    asyncio.get_running_loop().set_exception_handler(_Odd())
-    host, port = _free(bind)
+    datagram_socket, stream_socket = _sockets(bind)
+    try:
+        await _listen(datagram_socket, stream_socket, bind, db, credentials, insecure, stop, ready)
+    finally:
+        datagram_socket.close()
+        stream_socket.close()
+    log.info("stopped")
+
+
+async def _listen(
+    datagram_socket: socket.socket,
+    stream_socket: socket.socket,
+    bind: str,
+    db: str,
+    credentials: str | None,
+    insecure: bool,
+    stop: asyncio.Event,
+    ready: asyncio.Event | None,
+) -> None:
     folder = Path(credentials) if credentials else None
     if not insecure and (folder is None or not folder.is_dir()):
         raise Trouble(
@@ -69,44 +91,72 @@ async def serve(
     store = Store(db)
     try:
         keys = intake.Keyring(folder)
-        try:
-            site = intake.site(store, keys, insecure=insecure)
-            context = await aiocoap.Context.create_server_context(
-                site, bind=(host, port), server_credentials=keys, transports=["oscore", "udp6"]
-            )
-        except (OSError, error.Error) as bad:
-            keys.close()
-            raise _unbindable(bind, str(bad)) from bad
+        silence = Silence()
+        for name, _, next_s, shares, subject in store.heard():
+            silence.restore(name, next_s, shares, subject, time.monotonic())
+        attentive = _Attention(store, silence)
+        desk = intake.Intake(store, keys, insecure=insecure, heed=attentive.heed)
+        tcp = Streams(desk.answer)
+        await tcp.listen(stream_socket)
+        udp = Datagrams(datagram_socket, desk.answer)
+        watching = asyncio.get_running_loop().create_task(attentive.run())
         log.info("ready: listening on %s, %d gateway(s) known%s", bind, len(keys.names), ", INSECURE" * insecure)
         if ready:
             ready.set()
+        loop = asyncio.get_running_loop()
+        store.ended.add_done_callback(lambda _: loop.call_soon_threadsafe(stop.set))
         await stop.wait()
-        await context.shutdown()
+        watching.cancel()
+        await udp.close()
+        await tcp.close()
         keys.close()
+        if store.ended.done():
+            store.ended.result()
     finally:
         await asyncio.to_thread(store.close)
-    log.info("stopped")
 
 
-class _Odd:
-    """Datagrams that trip the library (options that are not UTF-8) are counted, the first is logged."""
+class _Attention:
+    """Turns what is heard, and what is not, into alarms of the center's own."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, store: Store, silence: Silence) -> None:
+        self._store = store
+        self._silence = silence
+        self._boot = secrets.token_hex(8)
+        self._numbers = itertools.count()
+        self._back: set[str] = set()
+        self._promises: dict[str, float] = {}
 
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        bad = context.get("exception")
-        if not isinstance(bad, UnicodeDecodeError):
-            loop.default_exception_handler(context)
-            return
-        self.count += 1
-        if self.count == 1:
-            log.warning("a datagram that is not CoAP was dropped; further ones are not logged")
+    def heed(self, gateway: str, next_s: float, shares: tuple[str, ...]) -> None:
+        if next_s:
+            self._promises[gateway] = next_s
+        if self._silence.heard(gateway, next_s, shares, time.monotonic()):
+            self._back.add(gateway)
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            try:
+                await self._look()
+            except StoreError as bad:
+                log.error("CG-4206 the state of silent gateways cannot be stored (%s)", bad)
+
+    async def _look(self) -> None:
+        now_s = time.monotonic()
+        fallen, news = self._silence.check(now_s)
+        back, self._back = self._back - fallen.keys(), set()
+        if back:
+            await self._store.mark_silent(sorted(back), "")
+        for subject in sorted(set(fallen.values())):
+            await self._store.mark_silent([name for name, its in fallen.items() if its == subject], subject)
+        for incident, phase in news:
+            said = event(incident, phase, now_s, time.time_ns(), self._promises)
+            log.warning("%s: %s / %s", phase.name.lower(), said.text_en, said.text_ko)
+            await self._store.put(SELF, Message(self._boot, "", Lane.ALARM, next(self._numbers), 0.0, said), 0)
 
 
-def _free(bind: str) -> tuple[str, int]:
-    """The library shares ports (SO_REUSEPORT), so a taken one has to be found out first."""
-    os.environ.setdefault("AIOCOAP_REUSE_PORT", "0")
+def _sockets(bind: str) -> tuple[socket.socket, socket.socket]:
+    """One port number for both. Raises Trouble CG-4201, CG-4205."""
     try:
         host, port = intake.parse_bind(bind)
     except ValueError as bad:
@@ -117,13 +167,18 @@ def _free(bind: str) -> tuple[str, int]:
             next_en="Write HOST:PORT, as 0.0.0.0:5683 or [::]:5683 (ports 1 to 65535)",
             next_ko="0.0.0.0:5683, [::]:5683 처럼 HOST:PORT 형식으로 쓰십시오(포트 1~65535)",
         ) from bad
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(address)
-    except OSError as bad:
-        raise _unbindable(bind, bad.strerror or str(bad), taken=bad.errno == errno.EADDRINUSE) from bad
-    return host, port
+    for tries_left in reversed(range(PORT_0_TRIES if port == 0 else 1)):
+        try:
+            datagram_socket = datagrams.open_socket(host, port)
+            try:
+                return datagram_socket, streams.open_socket(host, datagram_socket.getsockname()[1])
+            except OSError:
+                datagram_socket.close()
+                if not tries_left:
+                    raise
+        except OSError as bad:
+            raise _unbindable(bind, bad.strerror or str(bad), taken=bad.errno == errno.EADDRINUSE) from bad
+    raise AssertionError
 
 
 def _unbindable(bind: str, why: str, *, taken: bool = True) -> Trouble:
@@ -131,10 +186,10 @@ def _unbindable(bind: str, why: str, *, taken: bool = True) -> Trouble:
         "CG-4201",
         f"cannot listen on {bind} ({why})",
         f"{bind} 에서 수신할 수 없습니다 ({why})",
-        next_en="Stop the program that uses the port (ss -ulpn names it), or give another --bind HOST:PORT"
+        next_en="Stop the program that uses the port (ss -tulpn names it), or give another --bind HOST:PORT"
         if taken
         else "Give --bind an address of this machine (ip address lists them), or 0.0.0.0:PORT for all",
-        next_ko="포트를 사용 중인 프로그램을 중지하거나(ss -ulpn 으로 확인) 다른 --bind HOST:PORT 를 지정하십시오"
+        next_ko="포트를 사용 중인 프로그램을 중지하거나(ss -tulpn 으로 확인) 다른 --bind HOST:PORT 를 지정하십시오"
         if taken
         else "--bind 에 이 장비의 주소(ip address 로 확인)나 전체를 뜻하는 0.0.0.0:PORT 를 지정하십시오",
     )

@@ -1,5 +1,6 @@
-"""One upstream: what the spool holds for it goes out, alarms on a port of their own, the rest on another. A record is
-forgotten only when the center says it is stored (2.04, after its commit).
+"""One upstream: what the spool holds for it goes out. Alarms as datagrams on a port of their own, one message each;
+the rest on another port, a backlog of it in bulk over a connection (`bulk`). A record is forgotten only when the center
+says that it is stored (2.04, after its commit).
 
 In: records of the spool, hints that there are new ones. Out: messages, acknowledgements in the spool, one log line a
 change of state. Nothing is lost on any answer: a message that is refused again and again is set aside and declared.
@@ -10,15 +11,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from gateway.spool.records import Lane, Record
 from gateway.spool.spool import IN_THE_AIR, Spool
 from gateway.spool.trouble import SpoolError
-from gateway.uplink.way import Answer, Kind, Port, Way, backoff_s
-from gateway.wire import pack
+from gateway.uplink import parcel
+from gateway.uplink.bulk import UNKNOWN_HERE, Bulk
+from gateway.uplink.link import StreamPort
+from gateway.uplink.parcel import Packed, Parcel
+from gateway.uplink.port import Port
+from gateway.uplink.source import Source
+from gateway.uplink.way import Answer, Kind, Way, backoff_s
+from gateway.wire import bundle, hello, pack
 
 log = logging.getLogger("citygate.uplink")
 
@@ -27,6 +34,12 @@ SPOOL_RETRY_S = 5.0  # while the disk refuses
 USABLE = "the spool can be used again / 스풀을 다시 사용할 수 있습니다"
 REFUSALS = 3
 AT_ONCE = 8  # records taken from the spool together
+ALARMS_AT_ONCE = 8
+DEEP = 24  # records of a lane that are a backlog: worth a connection
+NO_STREAM_S = 30.0  # a center that took no connection is asked again after this, then after twice that ...
+NO_STREAM_MOST_S = 900.0
+KEPT_SHARE = 0.8  # of a promise: then something is said, even if there is nothing to say
+FULL = 2048  # records at the center that the spool cannot forget: no more are sent in bulk
 
 # acknowledged records that may wait to be forgotten while the disk refuses; the spool may evict any but the oldest
 # summaries, and what has arrived must not be declared lost
@@ -81,31 +94,94 @@ class Lanes:
         self._known: dict[Lane, set[tuple[str, int]]] = {lane: set() for lane in Lane}  # at the center, still here
         self._trouble = ""
         self._wake = {Lane.ALARM: asyncio.Event(), Lane.SUMMARY: asyncio.Event()}
+        self._no_stream = 0  # tries in a row
+        self._stream_again_s = 0.0  # time.monotonic
+        self._bulk = Bulk(
+            way,
+            self._do,
+            lambda: Source(spool, way.name, self._is_known),
+            self._pack,
+            self._settle,
+            self._greeting,
+            self._is_full,
+        )
 
     def hint(self, alarm: bool) -> None:
         if alarm:
             self._wake[Lane.ALARM].set()
+            self._bulk.calm.clear()
         self._wake[Lane.SUMMARY].set()
+        self._bulk.news.set()
 
     async def run(self) -> None:
         """Until cancelled."""
-        ports = [Port(self._way), Port(self._way)]
+        ports = [StreamPort(self._way) if self._way.streams_only else Port(self._way) for _ in range(3)]
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._send((Lane.ALARM,), ports[0], 1))
-                group.create_task(self._send((Lane.DIAGNOSTIC, Lane.SUMMARY), ports[1], AT_ONCE))
+                group.create_task(self._send_alarms(ports[0]))
+                group.create_task(self._send((Lane.DIAGNOSTIC, Lane.SUMMARY), ports[1]))
+                group.create_task(self._keep_promise(ports[2]))
         finally:
             for port in ports:
                 await port.close()
 
-    async def _send(self, lanes: Sequence[Lane], port: Port, at_once: int) -> None:
+    async def _send_alarms(self, port: Port | StreamPort) -> None:
+        """Each at once, however many are on their way; all of them stop where one finds the way shut."""
+        wake, flying = self._wake[Lane.ALARM], dict[asyncio.Task[Answer], Parcel]()
+        failures = 0
+        try:
+            while True:
+                await self._way.open.wait()
+                wake.clear()
+                try:
+                    await self._forget(Lane.ALARM)
+                    taken = {(one.record.boot, one.record.seq) for sent in flying.values() for one in sent.packed}
+                    for sent in await self._do(self._take, Lane.ALARM, ALARMS_AT_ONCE - len(flying), taken):
+                        flying[asyncio.get_running_loop().create_task(port.send(sent.path, sent.payload))] = sent
+                    await asyncio.sleep(0)  # they are on the line
+                    if not wake.is_set():
+                        self._bulk.calm.set()
+                    worst = await self._land(flying, wake)
+                except SpoolError as bad:
+                    self._note_spool(bad)
+                    await asyncio.sleep(min(SPOOL_RETRY_S, backoff_s(failures := failures + 1)))
+                    continue
+                if worst is None:
+                    failures = 0
+                    continue
+                while flying:
+                    await self._land(flying, asyncio.Event())
+                if worst.kind is Kind.DEAD:
+                    await self._way.shut()
+                else:
+                    failures += 1
+                    await asyncio.sleep(max(backoff_s(failures), worst.wait_s))
+        finally:
+            for task in flying:
+                task.cancel()
+
+    async def _land(self, flying: dict[asyncio.Task[Answer], Parcel], wake: asyncio.Event) -> Answer | None:
+        """Wait for answers, or news; the last answer that is none of those hoped for."""
+        waking = asyncio.get_running_loop().create_task(wake.wait())
+        try:
+            await asyncio.wait((waking, *flying), timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waking.cancel()
+        worst = None
+        for task in [task for task in flying if task.done()]:
+            sent, answer = flying.pop(task), task.result()
+            await self._settle(sent, answer)
+            worst = worst if answer.kind is Kind.STORED else answer
+        return worst
+
+    async def _send(self, lanes: Sequence[Lane], port: Port | StreamPort) -> None:
         wake = self._wake[lanes[-1]]
         failures = 0
         while True:
             await self._way.open.wait()
             wake.clear()
             try:
-                answer = await self._round(lanes, port, at_once)
+                answer = await self._bulk_round(lanes) or await self._round(lanes, port)
             except SpoolError as bad:
                 self._note_spool(bad)
                 await asyncio.sleep(min(SPOOL_RETRY_S, backoff_s(failures := failures + 1)))
@@ -116,61 +192,157 @@ class Lanes:
                 failures = 0
             elif answer.kind is Kind.DEAD:
                 await self._way.shut()
+                self._stream_again_s = 0.0
             else:
                 failures += 1
                 await asyncio.sleep(max(backoff_s(failures), answer.wait_s))
 
-    async def _round(self, lanes: Sequence[Lane], port: Port, at_once: int) -> Answer | None:
-        """Send what there is, at most `at_once` of each lane. None when there was nothing; else the last answer."""
+    async def _bulk_round(self, lanes: Sequence[Lane]) -> Answer | None:
+        """Drain a backlog. None when there is none, or when datagrams must do."""
+        way = self._way
+        wanted = way.bulk != "datagram" and way.bundles and Lane.ALARM not in lanes
+        if not wanted or not await self._do(self._is_deep, lanes):
+            return None
+        for lane in lanes:
+            await self._forget(lane)
+        if self._is_full():
+            return Answer(Kind.BUSY)
+        if time.monotonic() < self._stream_again_s:
+            return None
+        answer = await self._bulk.drain()
+        if answer.kind is Kind.NO_STREAM:
+            self._no_stream += 1
+            if self._no_stream == 1:
+                log.info("center %s takes no connection (%s)", way.name, answer.detail)
+            if way.bulk == "tcp":
+                return answer
+            wait_s = min(NO_STREAM_MOST_S, NO_STREAM_S * 2 ** min(self._no_stream - 1, 10))
+            self._stream_again_s = time.monotonic() + wait_s
+            return None
+        self._no_stream = 0
+        if answer.kind is Kind.CUT:
+            log.info("center %s: the connection broke (%s)", way.name, answer.detail)
+        return answer if way.bundles else None
+
+    async def _keep_promise(self, port: Port | StreamPort) -> None:
+        """Say hello after a start, and whenever nothing else would be heard in time."""
+        way = self._way
+        while way.hellos:
+            await way.open.wait()
+            due_s = way.heard_s + KEPT_SHARE * way.promise_s
+            if (left_s := due_s - time.monotonic()) > 0:
+                await asyncio.sleep(left_s)
+                continue
+            answer = await port.send(hello.PATH, await self._do(self._greeting))
+            if answer.kind is Kind.REFUSED and answer.code in UNKNOWN_HERE:
+                way.hellos = False
+                return
+            self._note(answer)
+            if answer.kind is Kind.DEAD:
+                await way.shut()
+            elif answer.kind is not Kind.STORED:
+                await asyncio.sleep(max(backoff_s(9), answer.wait_s))
+
+    async def _round(self, lanes: Sequence[Lane], port: Port | StreamPort) -> Answer | None:
+        """Send what there is, at most one take of each lane. None when there was nothing; else the last answer."""
         last: Answer | None = None
         for lane in lanes:
-            known = self._known[lane]
             await self._forget(lane)
             try:
-                for record, path, payload in await self._do(self._take, lane, AT_ONCE):
-                    answer = await port.send(path, payload)
+                waiting = await self._do(self._take, lane, AT_ONCE)
+                while waiting:
+                    sent = waiting.pop(0)
+                    answer = await port.send(sent.path, sent.payload, sent.content_format)
+                    if sent.is_bundle and answer.kind is Kind.REFUSED:
+                        self._way.bundles = self._way.bundles and answer.code not in UNKNOWN_HERE
+                        waiting[:0] = map(parcel.alone, sent.packed)
+                        continue
                     last = answer if last is None or answer.kind is not Kind.STORED else last
-                    self._note(answer)
-                    if answer.kind is Kind.STORED:
-                        self._way.failures = 0
-                        known.add((record.boot, record.seq))
-                    elif answer.kind is Kind.REFUSED:
-                        await self._refuse(record, answer.detail)
-                    else:
+                    await self._settle(sent, answer, AT_ONCE)
+                    if answer.kind not in (Kind.STORED, Kind.REFUSED):
                         return answer
-                    if len(known) >= at_once:
-                        await self._forget(lane)
             finally:
                 await asyncio.shield(self._forget(lane))
         return last
 
-    def _take(self, lane: Lane, limit: int) -> list[tuple[Record, str, bytes]]:
-        """Records with their messages, those excepted that the center has. One that cannot be encoded is set aside."""
-        spool, known = self._spool(), self._known[lane]
-        if len(known) >= KNOWN_AT_MOST[lane]:
+    async def _settle(self, sent: Parcel, answer: Answer, forget_at: int = 1) -> list[Packed]:
+        """What an answer means for the records it is about; gives back those that must be sent again. The spool forgets
+        `forget_at` records together."""
+        self._note(answer)
+        if answer.kind is Kind.REFUSED:
+            return [one for one in sent.packed if not await self._refuse(one.record, answer.detail)]
+        if answer.kind is not Kind.STORED:
             return []
-        out: list[tuple[Record, str, bytes]] = []
-        for record in spool.take(self._way.name, lane, limit + len(known)):
-            if (record.boot, record.seq) in known:
-                continue
+        try:
+            refused = bundle.decode_refusals(answer.payload, len(sent.packed)) if sent.is_bundle else {}
+        except ValueError:
+            refused = {}
+        again = []
+        for index, one in enumerate(sent.packed):
+            if index not in refused:
+                self._known[one.record.lane].add((one.record.boot, one.record.seq))
+            elif not await self._refuse(one.record, refused[index]):
+                again.append(one)
+        for lane in {one.record.lane for one in sent.packed}:
+            if lane is Lane.ALARM or len(self._known[lane]) >= forget_at:
+                await self._forget(lane)
+        return again
+
+    def _is_deep(self, lanes: Sequence[Lane]) -> bool:
+        most = 1 if self._way.bulk == "tcp" else DEEP
+        return any(self._spool().waiting(self._way.name, lane, most) >= most for lane in lanes)
+
+    def _is_known(self, record: Record) -> bool:
+        return (record.boot, record.seq) in self._known[record.lane]
+
+    def _is_full(self) -> bool:
+        return sum(map(len, self._known.values())) >= FULL
+
+    def _take(self, lane: Lane, limit: int, flying: Collection[tuple[str, int]] = ()) -> list[Parcel]:
+        """Records as messages, those excepted that the center has or is being told (boot, number): alarms one by one,
+        the rest together."""
+        spool, known = self._spool(), self._known[lane]
+        if limit <= 0 or len(known) >= KNOWN_AT_MOST[lane]:
+            return []
+        records = spool.take(self._way.name, lane, limit + len(known) + len(flying))
+        fresh = [one for one in records if not self._is_known(one) and (one.boot, one.seq) not in flying]
+        packed = self._pack(fresh[:limit])
+        if lane is Lane.ALARM or not self._way.bundles:
+            return [parcel.alone(one) for one in packed]
+        return parcel.within(packed, pack.MAX_PAYLOAD, self._way.promise_s)
+
+    def _pack(self, records: Sequence[Record]) -> list[Packed]:
+        """One that cannot be encoded is set aside."""
+        spool, out = self._spool(), []
+        for record in records:
             catalog = spool.catalog(record.catalog)
             try:
                 if catalog is None:
                     raise ValueError("its catalog is missing")
-                out.append((record, *pack.encode(record, catalog, lambda boot: _offset(spool, boot))))
+                made = pack.encode(
+                    record, catalog, lambda boot: _offset(spool, boot), next_s=round(self._way.promise_s)
+                )
+                out.append(Packed(record, *made))
             except ValueError as bad:
+                lane = record.lane
                 log.error("upstream %s: CG-2006 record %s/%d set aside: %s", self._way.name, lane.name, record.seq, bad)
                 spool.refuse(record.upstream, lane, record.boot, record.seq, "damaged")
         return out
 
-    async def _refuse(self, record: Record, why: str) -> None:
-        """Three times refused is set aside, so that it does not hold up the others."""
+    def _greeting(self) -> bytes:
+        way, boot = self._way, self._spool().boot or "00" * 8
+        return hello.encode(way.gateway, boot, way.name, int(time.time()), hello.Hello(way.promise_s, way.shares))
+
+    async def _refuse(self, record: Record, why: str) -> bool:
+        """Three times refused is set aside, so that it does not hold up the others; true then."""
         key = (int(record.lane), record.boot, record.seq)
         times = self._refused[key] = self._refused.get(key, 0) + 1
-        if times >= REFUSALS:
-            del self._refused[key]
-            log.error("upstream %s: CG-4103 %s %d set aside: %s", self._way.name, record.lane.name, record.seq, why)
-            await self._do(self._spool().refuse, record.upstream, record.lane, record.boot, record.seq, why)
+        if times < REFUSALS:
+            return False
+        del self._refused[key]
+        log.error("upstream %s: CG-4103 %s %d set aside: %s", self._way.name, record.lane.name, record.seq, why)
+        await self._do(self._spool().refuse, record.upstream, record.lane, record.boot, record.seq, why)
+        return True
 
     async def _forget(self, lane: Lane) -> None:
         """Acknowledge in the spool what the center has. While the disk refuses that, it is remembered here and not sent
@@ -193,7 +365,7 @@ class Lanes:
             log.log(logging.ERROR if bad else logging.WARNING, "upstream %s: %s", self._way.name, bad or USABLE)
 
     def _note(self, answer: Answer) -> None:
-        if answer.kind is self._state:
+        if answer.kind is self._state or answer.kind not in _STATES:
             return
         self._state = answer.kind
         level, code, en, ko = _STATES[answer.kind]

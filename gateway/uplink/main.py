@@ -15,13 +15,15 @@ from gateway.spool.spool import FILE
 from gateway.spool.trouble import Trouble
 from gateway.uplink.uplink import Uplink
 
+SWITCH_S = 0.001  # an alarm must not wait 5 ms for the thread that reads the spool
+
 log = logging.getLogger("citygate.uplink")
 
 
 def run(site: str) -> int:
     """0 after a clean stop, 1 for a site file with faults, 2 where the spool or every upstream cannot be used."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    logging.getLogger("coap").setLevel(logging.CRITICAL)  # the answers are judged and logged here
+    sys.setswitchinterval(SWITCH_S)
     try:
         return asyncio.run(_serve(site, load_site(site)))
     except Faults as bad:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from aiocoap.numbers.constants import TransportTuning
-
 FIRST_S = 0.3  # before anything is known
 FLOOR_S = 0.1
 CEILING_S = 5.0
@@ -29,19 +27,3 @@ class RoundTrip:
         else:
             self._mean_s, self._spread_s = after_s, after_s / 2
         self.timeout_s = min(CEILING_S, max(FLOOR_S, self._mean_s + 4 * self._spread_s))
-
-
-class Tuning(TransportTuning):  # type: ignore[misc]
-    """When one confirmable message is sent again: after `timeout_s`, then twice that, four times, eight times."""
-
-    ACK_RANDOM_FACTOR = 1.2
-    MAX_RETRANSMIT = 3
-
-    def __init__(self, timeout_s: float) -> None:
-        self.ACK_TIMEOUT = timeout_s
-        self.reliability = True
-
-    @property
-    def patience_s(self) -> float:
-        """Until the library gives up."""
-        return float(self.MAX_TRANSMIT_WAIT)

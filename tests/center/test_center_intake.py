@@ -25,7 +25,7 @@ from gateway.center.store import Store, StoreError
 from gateway.site.upstream import Catalog
 from gateway.spool.records import Event, Gap, Health, Item, Phase, Record, Severity, Values, Window, Windows, lane_of
 from gateway.spool.trouble import Trouble
-from gateway.wire import pack
+from gateway.wire import coap, pack
 from gateway.wire.credentials import SecurityContext, create
 
 CATALOG = Catalog("cab-07", (("ufm.flow", "ufm", "flow", "m3/h", 0, 0.01), ("ufm.p", "ufm", "p", "bar", 0, 0.01)))
@@ -251,6 +251,33 @@ async def test_a_full_database_answers_later_and_keeps_what_it_has(tmp_path: Pat
     assert not await store.put("cab", decoded, 1)
     store.close()
     assert rows(tmp_path, "SELECT count(*) FROM event") == [(stored + 1,)]
+
+
+def serving_port_is_taken(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+async def test_a_store_that_dies_takes_the_center_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("a mistake of ours")
+
+    async def ask() -> None:
+        async with center(tmp_path, insecure=True) as port:
+            monkeypatch.setattr(Store, "_one", broken)
+            path, payload = message(event())
+            options = ((coap.URI_PATH, path.encode()), (coap.URI_QUERY, b"g=demo"))
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(coap.to_datagram(coap.Message(coap.POST, options, payload)), ("127.0.0.1", port))
+                while serving_port_is_taken(port):
+                    await asyncio.sleep(0.01)
+
+    with pytest.raises(TypeError, match="mistake"):
+        await ask()
 
 
 async def test_what_keeps_it_from_starting_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,12 @@ COAP_CLIENTS = ("coap-client-notls", "coap-client", "coap-client-openssl", "coap
 APT = "apt install libmodbus-dev libcoap3-bin mbpoll gcc libc6-dev"
 
 
+def coap_server() -> str | None:
+    """libcoap's server, as `coap_client`."""
+    names = (name.replace("client", "server") for name in COAP_CLIENTS)
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
 def coap_client() -> str | None:
     """libcoap's client, under whichever name the package gave it."""
     return next((found for name in COAP_CLIENTS if (found := shutil.which(name))), None)

@@ -1,9 +1,11 @@
-"""libcoap's client and `citygate center`: what it stores without OSCORE, and that it does so only when told to."""
+"""libcoap's client and `citygate center`, over UDP and TCP: what it stores without OSCORE, and that it does so only
+when told to. libcoap's server and the uplink's connection: it is spoken to, and what it does not know is noticed."""
 
 from __future__ import annotations
 
 import json
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from needs import coap_client
-from processes import center, free_udp_port
+from needs import coap_client, coap_server
+from processes import Process, center, free_udp_port
 
-from gateway.site.upstream import Catalog
+from gateway.site.upstream import Catalog, Upstream
 from gateway.spool.records import Item, Lane, Record, Values, Window, Windows, lane_of
-from gateway.wire import pack
+from gateway.uplink.bulk import UNKNOWN_HERE
+from gateway.uplink.link import Link
+from gateway.uplink.way import Way
+from gateway.wire import bundle, pack
 
 pytestmark = pytest.mark.peers
 
@@ -34,13 +39,21 @@ class Center:
     folder: Path
     port: int
 
-    def post(self, path: str, payload: bytes, *options: str, query: str = "?g=bench", content_format: int = 112) -> str:
+    def post(
+        self,
+        path: str,
+        payload: bytes,
+        *options: str,
+        query: str = "?g=bench",
+        content_format: int = 112,
+        scheme: str = "coap",
+    ) -> str:
         """Code of the answer, `2.04`."""
         file = self.folder / "payload"
         file.write_bytes(payload)
         client = coap_client()
         assert client is not None
-        uri = f"coap://127.0.0.1:{self.port}/{path}{query}"
+        uri = f"{scheme}://127.0.0.1:{self.port}/{path}{query}"
         done = subprocess.run(
             [client, "-v", "7", "-B", "60", "-m", "post", "-t", str(content_format), "-f", str(file), *options, uri],
             capture_output=True,
@@ -85,9 +98,10 @@ def values() -> tuple[str, bytes]:
     return encoded(Values(((0, MINUTE_NS, 21.5, 0), (1, MINUTE_NS, -4.0, 0))))
 
 
-def test_a_pack_from_libcoap_is_stored_by_an_insecure_center(insecure: Center) -> None:
+@pytest.mark.parametrize("scheme", ["coap", "coap+tcp"])
+def test_a_pack_from_libcoap_is_stored_by_an_insecure_center(insecure: Center, scheme: str) -> None:
     path, payload = values()
-    assert insecure.post(path, payload) == "2.04"
+    assert insecure.post(path, payload, scheme=scheme) == "2.04"
     stored = insecure.rows("SELECT gateway, channel, unit, time_ns, value FROM value ORDER BY channel")
     time_ns = 1_800_000_000_000_000_000 + MINUTE_NS
     assert stored == [
@@ -106,11 +120,20 @@ def test_a_pack_from_libcoap_is_stored_by_an_insecure_center(insecure: Center) -
     assert [row["gateway"] for row in json.loads(seen.stdout)["gateways"]] == ["bench"]
 
 
-def test_a_pack_in_blocks_of_libcoap_is_stored_whole(insecure: Center) -> None:
+def test_a_bundle_from_libcoap_is_stored_over_tcp(insecure: Center) -> None:
+    packs = [encoded(Values(((0, n * MINUTE_NS, 20.0 + n, 0),)), seq=n) for n in range(50)]
+    body = bundle.encode(packs, 60)
+    assert insecure.post("b", body, content_format=bundle.DEFLATED, scheme="coap+tcp") == "2.04"
+    assert insecure.rows("SELECT count(*), sum(value) FROM value") == [(50, 50 * 20.0 + 49 * 25.0)]
+    assert insecure.rows("SELECT next_s FROM gateway") == [(60.0,)]
+
+
+@pytest.mark.parametrize("scheme", ["coap", "coap+tcp"])
+def test_a_pack_in_blocks_of_libcoap_is_stored_whole(insecure: Center, scheme: str) -> None:
     row = (40, 60, 20.0, 22.5, 21.2, 0.4, 20.5, 21.0, MINUTE_NS, 21.1, 22.2, 0)
     path, payload = encoded(Windows(tuple(Window(channel, 0, MINUTE_NS, *row) for channel in range(40))))
     assert len(payload) > 1200
-    assert insecure.post(path, payload, "-b", "256") == "2.04"
+    assert insecure.post(path, payload, "-b", "256", scheme=scheme) == "2.04"
     stored = insecure.rows("SELECT count(*), sum(n), min(min), max(max) FROM window")
     assert stored == [(40, 40 * 40, pytest.approx(20.0), pytest.approx(22.5))]
 
@@ -132,5 +155,27 @@ def test_a_center_that_is_not_insecure_refuses_libcoap_with_4_01(secure: Center)
     assert [secure.post(path, payload), secure.post("v", b"garbage"), secure.post(path, payload, query="")] == [
         "4.01"
     ] * 3
+    assert [secure.post(path, payload, scheme="coap+tcp"), secure.post("b", b"x", scheme="coap+tcp")] == ["4.01"] * 2
     assert secure.rows("SELECT * FROM message") == []
     assert secure.rows("SELECT * FROM value") == []
+
+
+async def test_libcoaps_server_is_spoken_to_over_tcp(tmp_path: Path) -> None:
+    server = coap_server()
+    assert server is not None
+    port = free_udp_port()
+    with Process([server, "-v", "7", "-A", "127.0.0.1", "-p", str(port)], tmp_path / "server.log") as process:
+        process.until("it listens", lambda: listens(port))
+        way = Way(Upstream("city", f"coap+tcp://127.0.0.1:{port}", "", True, ("",)), "bench", None)
+        link = await Link.open(way)
+        assert link.room > 1000
+        for path, payload in (values(), ("b", bundle.encode([values()] * 60, 60))):
+            answer = await link.deliver(path, 112, payload)
+            assert answer.code in UNKNOWN_HERE, answer
+        link.close()
+        assert process.running
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

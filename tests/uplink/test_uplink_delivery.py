@@ -13,18 +13,21 @@ from typing import Any
 import aiocoap
 import aiocoap.resource
 import pytest
-from aiocoap import oscore
 from aiocoap.numbers.codes import Code
 
 from gateway.center import main as center_main
+from gateway.center.blocks import Blocks
+from gateway.center.datagrams import Datagrams, open_socket
 from gateway.site.upstream import Catalog, Upstream
 from gateway.spool.records import Event, Gap, Item, Lane, Phase, Severity, Values, Window, Windows
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError, Trouble
-from gateway.uplink import lanes, roundtrip, way
+from gateway.uplink import converse, lanes, port, roundtrip, way
 from gateway.uplink.roundtrip import FLOOR_S, RoundTrip
 from gateway.uplink.uplink import Uplink, run
-from gateway.wire.credentials import create
+from gateway.wire import coap, secure
+from gateway.wire.coap import Message
+from gateway.wire.credentials import SecurityContext, create
 from gateway.wire.proxy import UdpProxy
 
 CATALOG = Catalog("cab", tuple((f"dev.p{i}", "dev", f"p{i}", "Cel", 0, 0.1) for i in range(8)))
@@ -95,7 +98,7 @@ def put(spool: Spool, *items: Item, to: str = "city") -> None:
     spool.append([(to, item) for item in items], catalog=CATALOG.id)
 
 
-def secure(folder: Path, port: int, name: str = "city") -> Upstream:
+def secure_to(folder: Path, port: int, name: str = "city") -> Upstream:
     return Upstream(name, f"coap://127.0.0.1:{port}", str(folder / "gw"), False, ("",))
 
 
@@ -121,7 +124,7 @@ def whole(folder: Path) -> bool:
 async def test_everything_arrives_once_and_the_spool_empties(tmp_path: Path, writer: Spool) -> None:
     port = free_port()
     put(writer, Values(((0, now_ns(), 1.0, 0),)), event("early"), *(windows(k) for k in range(30)))
-    async with center(tmp_path, port), sending(tmp_path, secure(tmp_path, port)):
+    async with center(tmp_path, port), sending(tmp_path, secure_to(tmp_path, port)):
         await until(lambda: not writer.depth())
         put(writer, event("late"), Gap("stopped", (((0,), 5, 6),)))
         await until(lambda: not writer.depth())
@@ -135,7 +138,7 @@ async def test_a_cut_way_loses_nothing_sends_little_and_recovers_soon(tmp_path: 
     port = free_port()
     proxy = UdpProxy(("127.0.0.1", 0), ("127.0.0.1", port))
     await proxy.start()
-    async with center(tmp_path, port), sending(tmp_path, secure(tmp_path, proxy.listen[1])) as uplink:
+    async with center(tmp_path, port), sending(tmp_path, secure_to(tmp_path, proxy.listen[1])) as uplink:
         put(writer, event("before"))
         await until(lambda: not writer.depth())
         proxy.cut = True
@@ -161,7 +164,7 @@ async def test_a_bad_line_loses_and_doubles_nothing(
     proxy = UdpProxy(("127.0.0.1", 0), ("127.0.0.1", port), seed=3)
     proxy.loss, proxy.duplicate, proxy.reorder = loss, duplicate, reorder
     await proxy.start()
-    async with center(tmp_path, port), sending(tmp_path, secure(tmp_path, proxy.listen[1])):
+    async with center(tmp_path, port), sending(tmp_path, secure_to(tmp_path, proxy.listen[1])):
         for k in range(12):
             put(writer, windows(k), event(f"z{k}"))
         await until(lambda: not writer.depth(), 30)
@@ -173,7 +176,7 @@ async def test_a_bad_line_loses_and_doubles_nothing(
 
 async def test_a_restarted_center_gets_the_rest(tmp_path: Path, writer: Spool) -> None:
     port = free_port()
-    async with sending(tmp_path, secure(tmp_path, port)):
+    async with sending(tmp_path, secure_to(tmp_path, port)):
         for round_ in range(3):
             async with center(tmp_path, port):
                 put(writer, event(f"r{round_}"), windows(round_))
@@ -187,7 +190,7 @@ async def test_a_restarted_uplink_goes_on(tmp_path: Path, writer: Spool) -> None
     async with center(tmp_path, port):
         for round_ in range(3):
             put(writer, *(windows(k) for k in range(5)), event(f"r{round_}"))
-            async with sending(tmp_path, secure(tmp_path, port)):
+            async with sending(tmp_path, secure_to(tmp_path, port)):
                 await until(lambda: not writer.depth())
     assert whole(tmp_path)
 
@@ -196,7 +199,7 @@ async def test_a_dead_upstream_holds_up_nobody(tmp_path: Path, writer: Spool) ->
     port = free_port()
     dead = Upstream("dead", f"coap://127.0.0.1:{free_port()}", "", True, ("",))
     put(writer, event("x"), to="dead")
-    async with center(tmp_path, port), sending(tmp_path, dead, secure(tmp_path, port)):
+    async with center(tmp_path, port), sending(tmp_path, dead, secure_to(tmp_path, port)):
         put(writer, event("x"), windows(0))
         await until(lambda: {name for name, _ in writer.depth()} == {"dead"})
     assert writer.depth()["dead", Lane.ALARM][0] == 1
@@ -272,7 +275,7 @@ async def test_a_record_refused_again_and_again_is_set_aside_and_declared(tmp_pa
 async def test_garbage_on_the_wire_is_no_acknowledgement(
     tmp_path: Path, writer: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(way, "ANSWER_S", 0.1)
+    monkeypatch.setattr(port, "ANSWER_S", 0.1)
     monkeypatch.setattr(roundtrip, "FIRST_S", 0.1)
     loop = asyncio.get_running_loop()
     replies: list[bytes] = []
@@ -295,7 +298,7 @@ async def test_garbage_on_the_wire_is_no_acknowledgement(
 
     transport, _ = await loop.create_datagram_endpoint(Garbage, local_addr=("127.0.0.1", 0))
     put(writer, event("x"))
-    async with sending(tmp_path, secure(tmp_path, transport.get_extra_info("sockname")[1])):
+    async with sending(tmp_path, secure_to(tmp_path, transport.get_extra_info("sockname")[1])):
         await until(lambda: len(replies) >= 3)
     transport.close()
     assert writer.depth()["city", Lane.ALARM][0] == 1
@@ -313,7 +316,7 @@ async def test_a_wrong_key_is_named_and_nothing_is_lost(
         ):
             await until(lambda: "CG-4102" in caplog.text)
         assert writer.depth()
-        async with sending(tmp_path, secure(tmp_path, port)):
+        async with sending(tmp_path, secure_to(tmp_path, port)):
             await until(lambda: not writer.depth())
 
 
@@ -386,7 +389,7 @@ async def test_what_a_full_disk_cannot_forget_is_not_sent_again_and_said_once(
     monkeypatch.setattr(Spool, "ack", full)
     monkeypatch.setattr(lanes, "POLL_S", 0.01)
     put(writer, event("one"), *(windows(k) for k in range(3)))
-    async with center(tmp_path, port), sending(tmp_path, secure(tmp_path, port)):
+    async with center(tmp_path, port), sending(tmp_path, secure_to(tmp_path, port)):
         await until(lambda: refusals > 20)
         put(writer, event("two"))
         await until(lambda: rows(tmp_path, "SELECT count(*) FROM event") == [(2,)])
@@ -397,27 +400,109 @@ async def test_what_a_full_disk_cannot_forget_is_not_sent_again_and_said_once(
     assert sum("CG-2001" in record.getMessage() for record in caplog.records) == 1
 
 
-@pytest.mark.parametrize("bad_luck", [1, 2, 9])
+@pytest.mark.parametrize("bad_luck", [1, 3, 9])
 async def test_a_number_that_came_too_late_for_a_restarted_center_is_replaced_not_called_a_stranger(
-    bad_luck: int, monkeypatch: pytest.MonkeyPatch
+    bad_luck: int, tmp_path: Path
 ) -> None:
-    replay = aiocoap.Message(code=Code.UNAUTHORIZED, payload=b"Replay detected")
-    echo = aiocoap.Message(code=Code.UNAUTHORIZED, echo=b"12345678")
+    create("cab", tmp_path / "gw", tmp_path / "keys")
+    ours, theirs = SecurityContext(tmp_path / "gw"), SecurityContext(tmp_path / "keys" / "cab", own=False)
+    theirs.recipient_replay_window.initialize_empty()
     asked = 0
 
-    async def answer(*args: object) -> aiocoap.Message:
+    async def ask(outer: Message) -> Message:
         nonlocal asked
         asked += 1
+        _, identifiers = secure.open_request(theirs, outer)
         if asked > bad_luck:
-            return aiocoap.Message(code=Code.CHANGED)
+            return secure.protect_response(theirs, Message(coap.CHANGED), identifiers)
         if asked % 2:
-            raise oscore.NotAProtectedMessage("plain", replay)
-        return echo
+            return Message(coap.UNAUTHORIZED, payload=way.REPLAY)
+        stale = Message(coap.UNAUTHORIZED, ((coap.ECHO, b"12345678"),))
+        return secure.protect_response(theirs, stale, identifiers)
 
-    port = way.Port(way.Way(Upstream("city", "coap://127.0.0.1:5683", "", True, ("",)), "cab", None))
-    monkeypatch.setattr(port, "_answer", answer)
-    try:
-        got = await port.send("w", b"")
-    finally:
-        await port.close()
+    one = way.Way(secure_upstream(tmp_path), "cab", ours)
+    got = await converse.post(one, "w", 112, b"pack", ask, largest=1024)
     assert got.kind is (way.Kind.STORED if bad_luck < way.AGAIN else way.Kind.BUSY)
+    ours.close()
+    theirs.close()
+
+
+def secure_upstream(folder: Path) -> Upstream:
+    return secure_to(folder, 5683)
+
+
+async def test_a_large_body_goes_in_blocks_and_is_begun_anew_where_the_center_forgot(tmp_path: Path) -> None:
+    blocks, forgetful, got = Blocks(), True, b""
+
+    async def ask(request: Message) -> Message:
+        nonlocal forgetful, got
+        if request.uint(coap.BLOCK1) == 2 << 4 | 8 | 6 and forgetful:
+            forgetful = False
+            return Message(coap.INCOMPLETE)
+        whole, answer = blocks.take("cab", request, 0.0)
+        got = whole.payload if whole else b""
+        return answer or Message(coap.CHANGED)
+
+    one = way.Way(plain(5683), "cab", None)
+    body = bytes(range(256)) * 20
+    assert (await converse.post(one, "w", 112, body, ask, largest=1024)).kind is way.Kind.BUSY
+    assert (await converse.post(one, "w", 112, body, ask, largest=1024)).kind is way.Kind.STORED
+    assert got == body
+
+
+async def test_a_name_is_asked_again_when_the_way_is_shut_and_the_last_good_address_kept(
+    tmp_path: Path, writer: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, asked = free_port(), free_port(), 0
+    answers: list[int] = [first]
+
+    loop = asyncio.get_running_loop()
+    really = loop.getaddrinfo
+
+    async def getaddrinfo(host: str, port: int, **how: Any) -> list[Any]:
+        nonlocal asked
+        if host != "center.example":
+            return list(await really(host, port, **how))
+        asked += 1
+        if not answers:
+            raise OSError("the name server is gone")
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", ("127.0.0.1", answers[0]))]
+
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    upstream = Upstream("city", "coap://center.example", "", True, ("",))
+    async with sending(tmp_path, upstream):
+        async with scripted(first) as one:
+            put(writer, event("a"))
+            await until(lambda: not writer.depth())
+            answers.clear()
+        put(writer, event("b"))
+        await until(lambda: asked >= 2)
+        async with scripted(first) as again:
+            await until(lambda: not writer.depth())
+        answers.append(second)
+        put(writer, event("c"))
+        async with scripted(second) as moved:
+            await until(lambda: not writer.depth(), 20)
+    assert [len(city.asked) for city in (one, again, moved)] == [1, 1, 1]
+
+
+async def test_alarms_do_not_wait_for_one_another(tmp_path: Path, writer: Spool) -> None:
+    port, let_go = free_port(), asyncio.Event()
+    asked: list[str] = []
+
+    async def say(request: Message, _: str) -> tuple[Message, bool]:
+        (subject, *_) = [one for one in (b"first", b"second", b"third") if one in request.payload] or [b"hello"]
+        asked.append(subject.decode())
+        if subject == b"first":
+            await let_go.wait()
+        return Message(coap.CHANGED), True
+
+    udp = Datagrams(open_socket("127.0.0.1", port), say)
+    put(writer, event("first"))
+    async with sending(tmp_path, plain(port)):
+        await until(lambda: "first" in asked)
+        put(writer, event("second"), event("third"))
+        await until(lambda: writer.depth()["city", Lane.ALARM][0] == 1)
+        let_go.set()
+        await until(lambda: not writer.depth())
+    await udp.close()
