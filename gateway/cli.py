@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--device", default="device", help="name of the device with --profile (default device)")
     replay.add_argument("--period", type=float, metavar="S", help="seconds between readings (default: the profile's)")
     replay.add_argument("--timezone", default="Asia/Seoul", help="with --profile (default Asia/Seoul)")
+    replay.add_argument("--vehicles", default="", metavar="OUT.csv", help="vehicles of raw loops, one row each")
     replay.add_argument("--json", action="store_true", help="one JSON object a verdict, the account on the last line")
 
     write = add(
@@ -209,6 +210,7 @@ def _replay(args: argparse.Namespace) -> int:
         device=args.device,
         period_s=args.period,
         timezone=args.timezone,
+        vehicles=args.vehicles,
         json=args.json,
     )
 

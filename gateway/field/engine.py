@@ -29,7 +29,8 @@ log = logging.getLogger("citygate.field")
 DRAFT_NS = 5_000_000_000  # open windows are noted in the spool this often: what a kill can take
 DRAFT_NS_A_CHANNEL = 10_000_000  # ... or less often on a large gateway: about 5 kB a second at most
 MISSED = {int(Quality.LINK_DOWN): "link", int(Quality.NOT_POLLED): "overrun"}  # what each means where a device speaks
-LEARNT_NS = 600_000_000_000  # what judging rests on is kept this often
+LEARNT_NS = 600_000_000_000  # what judging rests on is kept this often, spread over half of it
+TICK_NS = 1_000_000_000  # how often `tick` is called
 QUEUED_ROWS = 500_000  # readings that may wait for the kernels; beyond, the oldest are a declared gap
 
 
@@ -50,7 +51,9 @@ class Engine:
         self._overrun: dict[int, tuple[int, int]] = {}
         self._closed: list[Window] = []
         self._draft_due_ns = 0
-        self._learnt_due_ns = started_ns + LEARNT_NS
+        self._unsaved: list[str] = []  # names of what is learnt, still to be kept in this round
+        self._round_ns = started_ns
+        self._share = 1
         self._device_of = np.full(channels, -1, np.int64)
         for number, device in enumerate(plan.devices):
             self._device_of[list(device.channels)] = number
@@ -173,7 +176,8 @@ class Engine:
         news: list[Event] = []
         for event in events:
             if event.phase is Phase.CLEAR:
-                self.standing.pop(event.key, None)
+                if self.standing.pop(event.key, None) is None:
+                    continue  # it was over before a restart
             elif event.key in self.standing:
                 continue  # it stood before a restart and stands still
             else:
@@ -207,12 +211,20 @@ class Engine:
         """Close due windows of silent channels, commit closed ones together, send late first values and gaps."""
         if self._judge is not None:
             self._file(self._judge.due(now_ns))
-            if now_ns >= self._learnt_due_ns:
-                self._learnt_due_ns = now_ns + LEARNT_NS
-                self._writer.submit((), learnt=self._judge.learnt())
+            self._keep(self._judge, now_ns)
         if self._firsts and self._values_sent:
             self._send_firsts()
         self._flush(now_ns)
+
+    def _keep(self, judge: Judge, now_ns: int) -> None:
+        """A share of what is learnt, so that all of it is kept once in LEARNT_NS and no commit is large."""
+        if not self._unsaved:
+            if now_ns - self._round_ns < LEARNT_NS // 2:
+                return
+            self._round_ns, self._unsaved = now_ns, judge.memories
+            self._share = -(-len(self._unsaved) * TICK_NS * 2 // LEARNT_NS)
+        names, self._unsaved = self._unsaved[: self._share], self._unsaved[self._share :]
+        self._writer.submit((), learnt=judge.learnt(now_ns, names))
 
     def _flush(self, now_ns: int, *, closing: bool = False) -> None:
         gaps = self._coverage.take()
@@ -243,7 +255,7 @@ class Engine:
             self._send_firsts()
         if self._judge is not None:
             self._closed += self._judge.close_all(now_ns)
-            self._writer.submit((), learnt=self._judge.learnt())
+            self._writer.submit((), learnt=self._judge.learnt(now_ns))
         self._coverage.give_up(now_ns)
         self._flush(now_ns, closing=True)
 

@@ -7,26 +7,42 @@ In: batches. Out: closed windows and events. It knows no clock, no file and no d
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastpath.chain
+from gateway.field.learnt import Memory
 from gateway.field.rows import RowBoard
 from gateway.services import traffic
 from gateway.services.families import FAMILIES
-from gateway.services.memory import recall, remember
 from gateway.services.rules import Change, Condition, Service, event
+from gateway.services.traffic.station import LoopVehicle
 from gateway.services.watch import Finding, Row, Watch
-from gateway.site.plan import Kind, Plan
+from gateway.site.plan import Detector, Kind, Plan
 from gateway.spool.records import Event, Phase, Window
 from protocols.api import Batch
 
 log = logging.getLogger("citygate.field")
 
+ANOMALY = {
+    Detector.DEFAULT: "anomaly.level",
+    Detector.LEVEL: "anomaly.level",
+    Detector.SPIKE: "anomaly.spike",
+    Detector.DRIFT: "anomaly.drift",
+    Detector.VARIANCE: "anomaly.variance",
+    Detector.STUCK: "anomaly.stuck",
+    Detector.MISSING: "anomaly.missing",
+    Detector.SEASONAL: "anomaly.seasonal",
+    Detector.CUSUM: "anomaly.level",
+    Detector.PAGE_HINKLEY: "anomaly.level",
+}
 EVIDENCE_SAMPLES = 12  # what an alarm carries of its channel's recent past
 
 
@@ -40,6 +56,7 @@ class Verdict:
     windows: list[Window] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     derived: list[tuple[int, int, float]] = field(default_factory=list)  # (channel, time_ns, value) services computed
+    vehicles: list[LoopVehicle] = field(default_factory=list)
     learnt: dict[str, bytes] = field(default_factory=dict)  # what must be kept together with these events
 
 
@@ -62,16 +79,20 @@ class Judge:
         self._watches = [
             (watch, _board(plan, watch, utc_offset_ns)) for family in FAMILIES for watch in family.watches(plan)
         ]
-        for watch, _ in self._watches:
-            name = f"watch/{watch.name}"
-            if learnt and name in learnt and not recall(watch, learnt[name]):
-                log.warning("%s begins anew: what was learnt before does not fit it", watch.name)
         self._stations = traffic.stations(plan)
         self._place = {index: device.place for device in plan.devices for index in device.channels}
         self._waveform = np.array([c.kind is Kind.WAVEFORM for c in plan.channels], bool)
         self._has_waveforms = bool(self._waveform.any())
         self._owners, conditions = _by_channel(self._services)
-        self._chain = fastpath.chain.Chain(_channel_params(plan), conditions, start_ns=start_ns, align_ns=utc_offset_ns)
+        self._chain = fastpath.chain.Chain(
+            _channel_params(plan),
+            _condition_params(conditions),
+            start_ns=start_ns,
+            align_ns=utc_offset_ns + _local_ns(plan.timezone, start_ns + utc_offset_ns),
+        )
+        self._memory = Memory(plan, self._chain, conditions, [watch for watch, _ in self._watches])
+        for name in self._memory.take(learnt or {}, start_ns + utc_offset_ns):
+            log.warning("%s begins anew: what was learnt before does not fit it", name)
         self._restore(standing)
         for station in self._stations:
             station.restore_levels(levels or {})
@@ -80,7 +101,7 @@ class Judge:
         rows = {owner: row for row, owner in enumerate(self._owners)}
         names = {channel.name: channel.index for channel in self._plan.channels}
         for old in standing:
-            if old.code == "anomaly.level" and old.subject in names:
+            if old.code in ANOMALY.values() and old.subject in names:
                 self._chain.restore_alert(names[old.subject])
             for number, service in enumerate(self._services):
                 for condition in service.restore(old):
@@ -103,6 +124,8 @@ class Judge:
         for station in self._stations:
             derived, events = station.push(batch)
             verdict.events += events
+            verdict.vehicles += station.vehicles
+            station.vehicles.clear()
             if derived:
                 verdict.derived += derived
                 self._readings(traffic.as_batch(derived), verdict)
@@ -116,7 +139,7 @@ class Judge:
         found = watch.row((start_ns + self._utc_offset_ns) / 1e9, values)
         if found:
             verdict.events += [self._with_evidence(self._event(watch, finding, known_ns)) for finding in found]
-            verdict.learnt[f"watch/{watch.name}"] = remember(watch)
+            verdict.learnt |= self._memory.of([f"watch/{watch.name}"], 0)
 
     def _event(self, watch: Watch, finding: Finding, known_ns: int) -> Event:
         return event(
@@ -152,19 +175,19 @@ class Judge:
 
     def _anomalies(self, alerts: Any) -> list[Event]:
         events: list[Event] = []
-        for channel, time_ns, onset, score, value, expected in zip(
+        for channel, time_ns, onset, score, value, expected, detector in zip(
             *(column.tolist() for column in alerts), strict=True
         ):
             events.append(
                 event(
-                    "anomaly.level",
+                    ANOMALY[detector],
                     Phase.ONSET if onset else Phase.CLEAR,
                     self._plan.channels[channel].name,
                     self._place[channel],
                     time_ns=time_ns,
                     onset_ns=time_ns,
                     score=score,
-                    numbers={"value": value, "expected": expected},
+                    numbers={k: v for k, v in (("value", value), ("expected", expected)) if math.isfinite(v)},
                     channels=(channel,),
                 )
             )
@@ -190,9 +213,14 @@ class Judge:
         """What a successor must know besides the alarms that stand: baselines by channel name."""
         return {name: level for station in self._stations for name, level in station.levels.items()}
 
-    def learnt(self) -> dict[str, bytes]:
-        """What a successor starts from, by name. See `gateway.services.memory` for what it looks like."""
-        return {f"watch/{watch.name}": remember(watch) for watch, _ in self._watches}
+    @property
+    def memories(self) -> list[str]:
+        """Names of what is learnt."""
+        return self._memory.names
+
+    def learnt(self, now_ns: int, names: Sequence[str] | None = None) -> dict[str, bytes]:
+        """What a successor starts from, by name (all, if none are given)."""
+        return self._memory.of(self._memory.names if names is None else names, now_ns + self._utc_offset_ns)
 
     def due(self, now_ns: int) -> Verdict:
         """Rows and windows whose time is over, whoever is silent."""
@@ -218,6 +246,12 @@ def _ns(seconds: float) -> int:
     return round(seconds * 1e9)
 
 
+def _local_ns(timezone: str, utc_ns: int) -> int:
+    """What local time is ahead of UTC: a channel's days and weekends are those of the people around it."""
+    ahead = datetime.fromtimestamp(utc_ns / 1e9, ZoneInfo(timezone)).utcoffset()
+    return round(ahead.total_seconds() * 1e9) if ahead else 0
+
+
 def _board(plan: Plan, watch: Watch, utc_offset_ns: int) -> RowBoard:
     channels = [plan.channels[index] for index in watch.channels]
     return RowBoard(
@@ -230,16 +264,17 @@ def _board(plan: Plan, watch: Watch, utc_offset_ns: int) -> RowBoard:
     )
 
 
-def _by_channel(
-    services: Sequence[Service],
-) -> tuple[list[tuple[int, int]], fastpath.chain.ConditionParams]:
-    """All conditions sorted by channel, with (service, its condition) for each row."""
+def _by_channel(services: Sequence[Service]) -> tuple[list[tuple[int, int]], list[Condition]]:
+    """(service, its condition) for each row, and all conditions, sorted by channel."""
     rows: list[tuple[Condition, tuple[int, int]]] = [
         (condition, (s, c)) for s, service in enumerate(services) for c, condition in enumerate(service.conditions)
     ]
     rows.sort(key=lambda row: row[0].channel)
-    conditions = [condition for condition, _ in rows]
-    columns = fastpath.chain.ConditionParams(
+    return [owner for _, owner in rows], [condition for condition, _ in rows]
+
+
+def _condition_params(conditions: Sequence[Condition]) -> fastpath.chain.ConditionParams:
+    return fastpath.chain.ConditionParams(
         channel=np.array([c.channel for c in conditions], np.int32),
         op=np.array([c.test for c in conditions], np.uint8),
         threshold=np.array([c.threshold for c in conditions], np.float64),
@@ -247,14 +282,18 @@ def _by_channel(
         hold_ns=np.array([_ns(c.hold_s) for c in conditions], np.int64),
         clear_hold_ns=np.array([_ns(c.clear_hold_s) for c in conditions], np.int64),
     )
-    return [owner for _, owner in rows], columns
 
 
 def _channel_params(plan: Plan) -> fastpath.chain.ChannelParams:
     def floats(name: str) -> NDArray[np.float64]:
         return np.array([getattr(c, name) for c in plan.channels], np.float64)
 
-    return fastpath.chain.ChannelParams(
+    def tuned(name: str, otherwise: float) -> NDArray[np.float64]:
+        told = [getattr(c.tuning, name) for c in plan.channels]
+        return np.array([otherwise if one is None else one for one in told], np.float64)
+
+    return fastpath.chain.channel_params(
+        len(plan.channels),
         kind=np.array([c.kind for c in plan.channels], np.uint8),
         filter=np.array([c.filter for c in plan.channels], np.uint8),
         detector=np.array([c.detector for c in plan.channels], np.uint8),
@@ -264,4 +303,11 @@ def _channel_params(plan: Plan) -> fastpath.chain.ChannelParams:
         rollover=floats("rollover"),
         window_ns=np.array([_ns(c.window_s) for c in plan.channels], np.int64),
         period_ns=np.array([_ns(c.period_s) for c in plan.channels], np.int64),
+        rate=floats("rate"),
+        band=tuned("band", 0.0),
+        settle_ns=np.array([_ns(c.tuning.settle_s or 0.0) for c in plan.channels], np.int64),
+        target=tuned("target", math.nan),
+        size=tuned("size", math.nan),
+        span_ns=np.array([_ns(c.tuning.span_s or 0.0) for c in plan.channels], np.int64),
+        onset=tuned("onset", fastpath.chain.ONSET_SCORE),
     )

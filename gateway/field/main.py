@@ -19,6 +19,7 @@ from typing import Any
 
 from gateway import VERSION
 from gateway.field import control
+from gateway.field.background import in_background, leave
 from gateway.field.clock import boottime_ns, process_start_ns, utc_offset
 from gateway.field.coverage import Coverage
 from gateway.field.engine import Engine
@@ -111,7 +112,7 @@ class Field:
                 group.create_task(runner.run(stop), name=f"link {runner.name}")
             group.create_task(self._tick(stop), name="tick")
             group.create_task(self._watch_silence(stop), name="silence")
-            group.create_task(self._load_judge(), name="kernels")
+            group.create_task(self._load_judge(stop), name="kernels")
         self.engine.close()
         if self._recorder is not None:
             self._recorder.close()
@@ -127,10 +128,17 @@ class Field:
         self._lock.release()
         log.info("stopped")
 
-    async def _load_judge(self) -> None:
-        """Numba is imported after the first readings are on their way, in a thread."""
+    async def _load_judge(self, stop: asyncio.Event) -> None:
+        """Numba is imported after the first readings are on their way, in a thread that nobody waits for: where nothing
+        is cached it compiles for longer than a stop may take."""
         await asyncio.sleep(TICK_S / 4)
-        self.engine.begin_judging(await asyncio.to_thread(self._make_judge))
+        loading = in_background(self._make_judge, "kernels")
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not loading.done():
+            return
+        self.engine.begin_judging(loading.result())
         log.info("every reading is judged: kernels loaded")
 
     def _make_judge(self) -> Any:
@@ -323,6 +331,7 @@ def run(site: str, *, record: str | None = None) -> int:
     except SpoolError as refused:
         print(refused, file=sys.stderr)
         return 2
+    leave(0)
     return 0
 
 

@@ -13,10 +13,11 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -65,16 +66,18 @@ class Unreadable(ValueError):
 
 
 def run(
-    file: str, *, profile: str, site: str, device: str, period_s: float | None, timezone: str, json: bool
+    file: str, *, profile: str, site: str, device: str, period_s: float | None, timezone: str, vehicles: str, json: bool
 ) -> int:  # fmt: skip
-    """Exit code 0; 1 for faults of site or profile, 2 for a recording that cannot be read."""
+    """Exit code 0; 1 for faults of site or profile, 2 for a recording that cannot be read or a file that cannot be
+    written."""
     try:
         plan = load_plan(site) if site else _plan(profile, device, period_s, timezone)
     except Faults as faults:
         print(faults.text(), file=sys.stderr)
         return 1
     try:
-        tally = _replay(plan, readings(Path(file), plan), json=json)
+        with _vehicles(vehicles) as passed:
+            tally = _replay(plan, readings(Path(file), plan), passed, json=json)
     except Unreadable as bad:
         print(_trouble(file, str(bad)), file=sys.stderr)
         return 2
@@ -200,12 +203,29 @@ def _time_ns(word: str, line: int) -> int:
     return int(moment.timestamp()) * S + moment.microsecond * 1000
 
 
-def _replay(plan: Plan, rows: Iterator[Reading], *, json: bool) -> dict[str, Any]:
+@contextmanager
+def _vehicles(path: str) -> Iterator[TextIO | None]:
+    """The file that vehicles go to; None where nobody asked."""
+    if not path:
+        yield None
+        return
+    try:
+        file = open(path, "w", encoding="utf-8")  # noqa: SIM115
+    except OSError as bad:
+        raise Unreadable(f"{path}: {bad.strerror}") from bad
+    with file:
+        file.write("loop,on,off,speed_kmh,length_m\n")
+        yield file
+
+
+def _replay(plan: Plan, rows: Iterator[Reading], passed: TextIO | None, *, json: bool) -> dict[str, Any]:
     from gateway.field.judge import Judge
 
     judge: Judge | None = None
     standing: dict[str, Event] = {}
-    tally: dict[str, Any] = {"readings": 0, "channels": 0, "hours": 0.0, "onsets": 0, "windows": 0, "standing": 0}
+    tally: dict[str, Any] = dict.fromkeys(
+        ("readings", "channels", "hours", "onsets", "windows", "standing", "vehicles"), 0
+    )
     seen: set[int] = set()
     first_ns = last_ns = 0
 
@@ -218,6 +238,11 @@ def _replay(plan: Plan, rows: Iterator[Reading], *, json: bool) -> dict[str, Any
                 tally["onsets"] += event.phase is Phase.ONSET
                 standing[event.key] = event
             print(jsonlib.dumps(_as_json(event, plan)) if json else _line(event))
+        tally["vehicles"] += len(verdict.vehicles)
+        for one in verdict.vehicles if passed else ():
+            measured = ",".join("" if math.isnan(x) else f"{x:.2f}" for x in (one.speed_kmh, one.length_m))
+            name = plan.channels[one.channel].name
+            print(f"{name},{_stamp(one.on_ns)},{_stamp(one.off_ns)},{measured}", file=passed)
 
     for chunk in _chunks(rows):
         if judge is None:

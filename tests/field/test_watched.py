@@ -83,7 +83,7 @@ def test_a_restart_neither_forgets_nor_repeats(make_plan: Callable[[str], Plan],
     plan = make_plan(SITE)
     judge = Judge(plan, 0, 0, [])
     assert not any(push(judge, family.made[0], minute, 1.0).events for minute in (1, 2))
-    judge = Judge(plan, 0, 0, [], learnt=judge.learnt())
+    judge = Judge(plan, 0, 0, [], learnt=judge.learnt(0))
     verdict = push(judge, family.made[1], 3, 1.0)
     (onset,) = verdict.events
     assert (onset.code, onset.phase, onset.time_ns) == ("water.leak", Phase.ONSET, 180 * S)

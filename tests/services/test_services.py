@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,7 @@ from gateway.spool.records import Event, Phase
 from protocols.api import Batch
 
 S = 1_000_000_000
+FORMATTER = string.Formatter()
 
 WATER = """
 [[links]]
@@ -188,10 +190,13 @@ def test_one_reading_below_the_level_starts_the_two_hours_anew(make_plan: Make) 
 @pytest.mark.parametrize("code", sorted(WORDS))
 @pytest.mark.parametrize("phase", [Phase.ONSET, Phase.CLEAR])
 def test_every_code_has_its_sentence_in_both_languages(code: str, phase: Phase) -> None:
-    numbers: dict[str, float | str] = dict.fromkeys(
-        ["flow", "pressure", "flow_limit", "pressure_limit", "value", "failed", "lamps", "limit", "seconds",
-         "expected"], 1.0
-    ) | dict.fromkeys(["where_en", "where_ko", "hours"], "")  # fmt: skip
+    word = WORDS[code]
+    fields = [
+        one for text in (word.onset_en, word.onset_ko, word.clear_en, word.clear_ko) for one in FORMATTER.parse(text)
+    ]
+    numbers: dict[str, float | str] = {
+        name: 1.0 if form else "한" for _, name, form, _ in fields if name and name != "subject"
+    }
     english, korean = say(WORDS[code], phase, "S-1", numbers)
     assert "S-1" in english
     assert "S-1" in korean
