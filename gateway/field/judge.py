@@ -24,7 +24,7 @@ from gateway.services import traffic
 from gateway.services.families import FAMILIES
 from gateway.services.rules import Change, Condition, Service, event
 from gateway.services.traffic.station import LoopVehicle
-from gateway.services.watch import Finding, Row, Watch
+from gateway.services.watch import Deriving, Finding, Row, Watch
 from gateway.site.plan import Detector, Kind, Plan
 from gateway.spool.records import Event, Phase, Window
 from protocols.api import Batch
@@ -43,6 +43,7 @@ ANOMALY = {
     Detector.CUSUM: "anomaly.level",
     Detector.PAGE_HINKLEY: "anomaly.level",
 }
+EVIDENCE_MOST = 32
 EVIDENCE_SAMPLES = 12  # what an alarm carries of its channel's recent past
 
 
@@ -140,6 +141,11 @@ class Judge:
         if found:
             verdict.events += [self._with_evidence(self._event(watch, finding, known_ns)) for finding in found]
             verdict.learnt |= self._memory.of([f"watch/{watch.name}"], 0)
+        computed = watch.derived() if isinstance(watch, Deriving) else ()
+        if computed:
+            derived = [(channel, known_ns, value) for channel, value in computed]
+            verdict.derived += derived
+            self._through_chain(traffic.as_batch(derived), verdict)
 
     def _event(self, watch: Watch, finding: Finding, known_ns: int) -> Event:
         return event(
@@ -155,6 +161,11 @@ class Judge:
         )
 
     def _readings(self, batch: Batch, verdict: Verdict) -> None:
+        self._through_chain(batch, verdict)
+        if self._watches:
+            self._rows(batch, verdict)
+
+    def _through_chain(self, batch: Batch, verdict: Verdict) -> None:
         pushed = self._chain.push(*batch)
         if len(pushed.windows.channel):
             verdict.windows += _windows(pushed.windows)
@@ -162,16 +173,21 @@ class Judge:
             verdict.events += self._changes(pushed.changes)
         if len(pushed.alerts.channel):
             verdict.events += self._anomalies(pushed.alerts)
-        if self._watches:
-            self._rows(batch, verdict)
 
     def _changes(self, changes: Any) -> list[Event]:
         events: list[Event] = []
         for row, time_ns, met, since_ns, value in zip(*(column.tolist() for column in changes), strict=True):
             service, condition = self._owners[row]
-            change = Change(condition, bool(met), time_ns, since_ns, value)
+            change = Change(condition, bool(met), time_ns, since_ns, value, self._latest)
             events += self._services[service].changed(change)
         return [self._with_evidence(event) for event in events]
+
+    def _latest(self, channel: int, time_ns: int) -> float:
+        """The reading of a channel at `time_ns`, or the last before; NaN without one. What came later in the same batch
+        is not looked at: a replay cuts its batches elsewhere."""
+        times, values = self._chain.evidence(channel, EVIDENCE_MOST)
+        there = values[times <= time_ns]
+        return float(there[-1]) if len(there) else math.nan
 
     def _anomalies(self, alerts: Any) -> list[Event]:
         events: list[Event] = []

@@ -6,7 +6,8 @@ its clear condition true for `clear_hold_s`, it is over. Services see only these
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -40,6 +41,10 @@ class Condition:
     of: str
 
 
+def _unknown(channel: int, time_ns: int) -> float:
+    return math.nan
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A condition was met (or is over): `time_ns` is the reading that decided it, `since_ns` the first of its run."""
@@ -49,6 +54,7 @@ class Change:
     time_ns: int
     since_ns: int
     value: float
+    latest: Callable[[int, int], float] = _unknown  # the reading of (channel, time_ns) or the last before
 
 
 class Service(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,13 +13,15 @@ from gateway.spool.records import Event, Phase
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """One condition with the words it leads to. `numbers` are added to those of the reading."""
+    """One condition with the words it leads to. `numbers` are added to those of the reading; `at` is a channel that
+    tells where, with its unit: `where_en` and `where_ko` in the words."""
 
     condition: Condition
     code: str
     subject: str
     place: Place
     numbers: dict[str, float | str] = field(default_factory=dict)
+    at: tuple[int, str] | None = None
 
     def event(self, change: Change) -> Event:
         return event(
@@ -28,9 +31,18 @@ class Single:
             self.place,
             time_ns=change.time_ns,
             onset_ns=change.since_ns,
-            numbers={"value": change.value, **self.numbers},
-            channels=(self.condition.channel,),
+            numbers={"value": change.value, **self.numbers, **self._where(change)},
+            channels=(self.condition.channel, *(self.at or ())[:1]),
         )
+
+    def _where(self, change: Change) -> dict[str, float | str]:
+        if self.at is None:
+            return {}
+        channel, unit = self.at
+        distance = change.latest(channel, change.time_ns)
+        if not math.isfinite(distance):
+            return {}
+        return {"where_en": f", {distance:.4g} {unit} along it", "where_ko": f" ({distance:.4g} {unit} 지점)"}
 
 
 class Singles:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,15 @@ class Watch(Protocol):
 
     def row(self, utc_s: float, values: Row) -> Sequence[Finding]:
         """f64[columns] of the step that begins at `utc_s`, to what it changes."""
+        ...
+
+
+@runtime_checkable
+class Deriving(Protocol):
+    """A watch that also computes readings of its own."""
+
+    def derived(self) -> Sequence[tuple[int, float]]:
+        """[(channel row of a derived point, value)] after the row just given."""
         ...
 
 

@@ -19,6 +19,7 @@ PER_INTERVAL = (
     "volume_long",
     "occupancy",
 )  # derived once an interval of services.traffic
+HOURLY = ("cai", "aqi")
 LINE_KEYS = ("baud", "parity", "stop_bits", "data_bits", "rs485")
 
 
@@ -80,6 +81,8 @@ def _period_s(site: Site, device: DeviceTable, point: ProfilePoint) -> float:
     """A device's period takes the place of its profile's, not of a point's own; intervals are the service's."""
     if point.derived in PER_INTERVAL:
         return site.services.traffic.interval_s
+    if point.derived in HOURLY:
+        return 3600.0
     return point.period_s if point.has_own_period else device.period_s or point.period_s
 
 

@@ -67,7 +67,10 @@ class LinkTable(Table):
 
 
 class Derived(Table):
-    what: Literal["volume", "volume_short", "volume_medium", "volume_long", "occupancy", "speed", "length"]
+    what: Literal[
+        "volume", "volume_short", "volume_medium", "volume_long", "occupancy", "speed", "length",
+        "cai", "aqi", "burn_hours", "energy",
+    ]  # fmt: skip
     source: tuple[str, ...] = Field(alias="from", min_length=1)
 
 

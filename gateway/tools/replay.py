@@ -23,12 +23,12 @@ import numpy as np
 
 from gateway.site.compile import load_plan
 from gateway.site.faults import Faults, nearest
-from gateway.site.plan import Plan
+from gateway.site.plan import Kind, Plan
 from gateway.spool.records import Event, Phase
 from gateway.spool.trouble import Trouble
 from protocols.api import Batch, Quality
 
-CHUNK = 512  # readings handed over at once
+SAMPLES = 512  # of waveforms handed over at once; anything else moment by moment, as it was read
 TIMES = ("timestamp", "time", "datetime")
 NO_ANSWER = int(Quality.NO_REPLY)
 S = 1_000_000_000
@@ -244,7 +244,8 @@ def _replay(plan: Plan, rows: Iterator[Reading], passed: TextIO | None, *, json:
             name = plan.channels[one.channel].name
             print(f"{name},{_stamp(one.on_ns)},{_stamp(one.off_ns)},{measured}", file=passed)
 
-    for chunk in _chunks(rows):
+    waves = any(channel.kind is Kind.WAVEFORM for channel in plan.channels)
+    for chunk in _chunks(rows, SAMPLES if waves else 1):
         if judge is None:
             first_ns = chunk[0].time_ns
             judge = Judge(plan, first_ns, 0, [])
@@ -259,10 +260,10 @@ def _replay(plan: Plan, rows: Iterator[Reading], passed: TextIO | None, *, json:
     return tally
 
 
-def _chunks(rows: Iterator[Reading]) -> Iterator[list[Reading]]:
+def _chunks(rows: Iterator[Reading], least: int) -> Iterator[list[Reading]]:
     chunk: list[Reading] = []
     for row in rows:
-        if len(chunk) >= CHUNK and row.time_ns != chunk[-1].time_ns:  # samples of one moment stay together
+        if len(chunk) >= least and row.time_ns != chunk[-1].time_ns:  # samples of one moment stay together
             yield chunk
             chunk = []
         chunk.append(row)

@@ -206,3 +206,18 @@ def test_every_code_has_its_sentence_in_both_languages(code: str, phase: Phase) 
 
 def test_durations_read_as_people_say_them() -> None:
     assert [duration(s) for s in (5.5, 90, 7200)] == ["5.5 s", "1.5 min", "2 h"]
+
+
+def test_a_rope_says_how_far_along_it_the_water_is(make_plan: Callable[[str], Plan]) -> None:
+    plan = make_plan(WATER)
+    judge = Judge(plan, 0, 0, [])
+    rows = {c.point: c.index for c in plan.channels if c.device == "rope"}
+    said = []
+    for second in range(5):
+        channel = np.array([rows["leak"], rows["distance"]], np.int32)
+        times = np.full(2, second * S, np.int64)
+        said += judge.push(Batch(channel, times, np.array([1.0, 42.5]), np.zeros(2, np.uint8))).events
+    (leak,) = (event for event in said if event.code == "water.leak")
+    assert "42.5 m along it" in leak.text_en
+    assert "42.5 m 지점" in leak.text_ko
+    assert {channel for channel, _ in leak.evidence} == set(channel.tolist())

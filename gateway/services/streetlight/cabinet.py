@@ -60,6 +60,7 @@ class Cabinet:
         self.dry_ma: float | None = None
         self.volts = MAINS_V
         self.last_s = -math.inf
+        self._derived = _derived(plan, layout)
 
     @property
     def name(self) -> str:
@@ -230,6 +231,15 @@ class Cabinet:
             if phase is not None
         ]
 
+    def derived(self) -> Sequence[tuple[int, float]]:
+        """Burning hours and Wh of the lamps whose profile asks for them, since each was first seen."""
+        told: list[tuple[int, float]] = []
+        for channel, what, name in self._derived:
+            if name in self.lamps:
+                one = self.lamps[name]
+                told.append((channel, one.burnt_s / 3600 if what == "burn_hours" else one.energy_wh))
+        return told
+
     def _own(
         self,
         kind: str,
@@ -239,6 +249,18 @@ class Cabinet:
         signals: Sequence[Signal | None],
     ) -> Finding:
         return _finding(kind, phase, self._layout.name, self._layout.place, since_s, numbers, _columns(signals))
+
+
+def _derived(plan: Plan, layout: Layout) -> list[tuple[int, str, str]]:
+    """(channel, what, lamp) of the derived points that count what a lamp of this cabinet has done."""
+    lamp_of = {layout.channels[one.power.column]: one.name for one in layout.lamps}
+    rows = {channel.name: channel.index for channel in plan.channels}
+    return [
+        (channel.index, channel.derived, lamp_of[power])
+        for channel in plan.channels
+        if channel.derived in ("burn_hours", "energy")
+        and (power := rows.get(f"{channel.device}.{channel.source[0]}")) in lamp_of
+    ]
 
 
 def cabinets(plan: Plan) -> Sequence[Cabinet]:

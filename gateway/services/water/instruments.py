@@ -13,6 +13,8 @@ from gateway.services.single import Single, Singles
 from gateway.site.plan import Plan, SiteDevice
 from gateway.spool.records import Event, Phase
 
+NOWHERE = {"where_en": "", "where_ko": ""}
+
 
 def instruments(plan: Plan) -> Singles:
     """What ropes and meters say of themselves: water seen, cable broken, meter in error."""
@@ -27,7 +29,9 @@ def instruments(plan: Plan) -> Singles:
         ):
             for channel in roles.get(role, ()):
                 condition = Condition(channel, Test.NOT_EQUAL, 0.0, 0.0, hold_s, hold_s, code)
-                found.append(Single(condition, code, device.name, device.place, {"where_en": "", "where_ko": ""}))
+                distance = roles.get("leak_distance", ()) if role == "leak" else ()
+                at = next(((one, plan.channels[one].unit) for one in distance), None)
+                found.append(Single(condition, code, device.name, device.place, dict(NOWHERE), at))
     return Singles(found)
 
 
