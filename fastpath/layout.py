@@ -44,8 +44,8 @@ TUNINGS = 4
 RULE_OP, RULE_HOLD, RULE_CLEAR_HOLD = range(3)
 RULE_THRESHOLD, RULE_CLEAR = range(2)
 
-# rows of output: windows, then alerts, then changes, each with ROOM rows of 16 words
-OUT_WORDS = 16
+# rows of output: windows, then alerts, then changes, each with ROOM rows of OUT_WORDS
+OUT_WORDS = 18
 
 
 class Settings(NamedTuple):

@@ -35,7 +35,7 @@ START, END, ROWS, N, M, LAST_NS, QUALITY, KNOWN_NS, ON_NS, EVENTS, BEFORE_NS = r
 
 # words of the rows written: whole, then numbers
 OUT_CHANNEL, OUT_START, OUT_END, OUT_N, OUT_EXPECTED, OUT_LAST_NS, OUT_QUALITY = range(7)
-OUT_MIN, OUT_MAX, OUT_MEAN, OUT_SD, OUT_FIRST, OUT_LAST, OUT_P50, OUT_P95 = range(7, 15)
+OUT_MIN, OUT_MAX, OUT_MEAN, OUT_SD, OUT_FIRST, OUT_LAST, OUT_P50, OUT_P95, OUT_P05, OUT_P25, OUT_P75 = range(7, 18)
 
 FAR = 1e150  # a deviation whose square is not finite
 
@@ -160,7 +160,7 @@ def close(
     out.whole[row, OUT_EXPECTED] = expected_in(end - w.whole[c, START], period, w.whole[c, ROWS])
     out.whole[row, OUT_LAST_NS] = w.whole[c, LAST_NS]
     out.whole[row, OUT_QUALITY] = w.whole[c, QUALITY]
-    for k in range(OUT_MIN, OUT_P95 + 1):
+    for k in range(OUT_MIN, OUT_P75 + 1):
         out.number[row, k] = math.nan
     m = w.whole[c, M]
     if m > 0:
@@ -174,6 +174,9 @@ def close(
             sketch.sort(w.sketch, c)
             out.number[row, OUT_P50] = sketch.quantile(w.sketch, c, 0.5)
             out.number[row, OUT_P95] = sketch.quantile(w.sketch, c, 0.95)
+            out.number[row, OUT_P05] = sketch.quantile(w.sketch, c, 0.05)
+            out.number[row, OUT_P25] = sketch.quantile(w.sketch, c, 0.25)
+            out.number[row, OUT_P75] = sketch.quantile(w.sketch, c, 0.75)
         else:
             out.number[row, OUT_SD] = w.whole[c, EVENTS]
             if kind == COUNTER:

@@ -99,7 +99,8 @@ class Changes(NamedTuple):
 
 
 class WindowRows(NamedTuple):
-    """Closed windows [start_ns, end_ns); NaN where n = 0. See `fastpath.summary` for what each kind holds."""
+    """Closed windows [start_ns, end_ns); NaN where n = 0. See `fastpath.summary` for what each kind holds. The last
+    three are for merging windows."""
 
     channel: I4
     start_ns: I8
@@ -116,6 +117,9 @@ class WindowRows(NamedTuple):
     p50: F8
     p95: F8
     quality: U1
+    p05: F8
+    p25: F8
+    p75: F8
 
 
 class Pushed(NamedTuple):
@@ -231,12 +235,12 @@ def output(rules: int) -> Output:
 def window_rows(out: Output, used: int) -> WindowRows:
     """Owned columns of the first `used` windows."""
     whole = out.whole[:used, : summary.OUT_MIN].T.copy()
-    number = out.number[:used, summary.OUT_MIN : summary.OUT_P95 + 1].T.copy()
+    number = out.number[:used, summary.OUT_MIN : summary.OUT_P75 + 1].T.copy()
     channel, start, end, n, expected, last_ns, quality = whole
-    low, high, mean, sd, first, last, p50, p95 = number
+    low, high, mean, sd, first, last, p50, p95, *inner = number
     return WindowRows(
         channel.astype(np.int32), start, end, n.astype(np.int32), expected.astype(np.int32),
-        low, high, mean, sd, first, last, last_ns, p50, p95, quality.astype(np.uint8),
+        low, high, mean, sd, first, last, last_ns, p50, p95, quality.astype(np.uint8), *inner,
     )  # fmt: skip
 
 

@@ -255,7 +255,13 @@ class Judge:
 
 
 def _windows(rows: Any) -> list[Window]:
-    return [Window(*row) for row in zip(*(column.tolist() for column in rows), strict=True)]
+    """The quantiles that only serve merging go along where there are any."""
+    every = zip(*(column.tolist() for column in rows), strict=True)
+    return [
+        Window(*row, inner=inner if inner[0] == inner[0] else ())
+        for *row, p05, p25, p75 in every
+        for inner in ((p05, p25, p75),)
+    ]
 
 
 def _ns(seconds: float) -> int:

@@ -119,8 +119,8 @@ def _steps(shares: Sequence[float]) -> Sequence[float]:
 
 
 def _shape(window: Window) -> Shape:
-    """Knots made to rise: what a sketch estimated may stand a little beyond an extreme. A window of an older release
-    knows four of them."""
+    """Knots made to rise: what a sketch estimated may stand a little beyond an extreme. Where the inner ones are
+    missing, four knots serve."""
     known: Sequence[float] = (window.min, window.p50, window.p95, window.max)
     shares: Sequence[float] = (0.0, 0.5, 0.95, 1.0)
     if len(window.inner) == 3:

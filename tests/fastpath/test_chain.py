@@ -280,3 +280,11 @@ def test_looking_at_open_windows_changes_nothing():
     for got, again, wanted in zip(seen, looked.close_all(39 * 10**8 + 1), last, strict=True):
         np.testing.assert_array_equal(got, wanted)
         np.testing.assert_array_equal(again, wanted)
+
+
+def test_windows_carry_what_merging_needs():
+    c = Chain(channels(), conditions(), start_ns=0)
+    values = np.arange(50.0)
+    push(c, np.arange(50) * S, values)
+    w = c.close_all(60 * S)
+    assert [w.p05[0], w.p25[0], w.p75[0]] == pytest.approx(np.quantile(values, (0.05, 0.25, 0.75)).tolist())
