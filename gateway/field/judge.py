@@ -44,6 +44,7 @@ ANOMALY = {
     Detector.PAGE_HINKLEY: "anomaly.level",
 }
 EVIDENCE_MOST = 32
+INNER = 15  # columns of a window before p05, p25, p75
 EVIDENCE_SAMPLES = 12  # what an alarm carries of its channel's recent past
 
 
@@ -255,13 +256,13 @@ class Judge:
 
 
 def _windows(rows: Any) -> list[Window]:
+    return [_window(row) for row in zip(*(column.tolist() for column in rows), strict=True)]
+
+
+def _window(row: Sequence[Any]) -> Window:
     """The quantiles that only serve merging go along where there are any."""
-    every = zip(*(column.tolist() for column in rows), strict=True)
-    return [
-        Window(*row, inner=inner if inner[0] == inner[0] else ())
-        for *row, p05, p25, p75 in every
-        for inner in ((p05, p25, p75),)
-    ]
+    known = row[INNER] == row[INNER]
+    return Window(*row[:INNER], *((tuple(row[INNER:]),) if known else ()))
 
 
 def _ns(seconds: float) -> int:
