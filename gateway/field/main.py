@@ -142,6 +142,8 @@ class Field:
         log.info("every reading is judged: kernels loaded")
 
     def _make_judge(self) -> Any:
+        # numba loads scipy where it is installed, for linear algebra: 13 MB that no kernel uses
+        sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
         from gateway.field.judge import Judge, warm
 
         warm()
