@@ -6,10 +6,8 @@ What meta.json says is written as a site and a profile, as a technician would; t
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.detect.feed import Feed, compiled, utc_ns
+from benchmarks.detect.feed import Alarm, Feed, compiled, judged_and_written, told, utc_ns
 from gateway.spool.records import Phase
 
 DEVICE = "zone"
-Alarm = tuple[int, str, str]
 LEAKS = ("water.leak_candidate", "water.burst_suspected", "water.burst")
 SENSOR = "water.sensor_"
 MISSING = np.iinfo(np.int32).min
@@ -73,26 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     recording = read(args.set)
-    begun = time.perf_counter()
-    alarms = judged(recording)
-    seconds = time.perf_counter() - begun
-    with open(args.out, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("idx", "kind", "sensor"))
-        writer.writerows(alarms)
-    rows = len(recording.values)
-    prefix = judged(recording, rows // 2)
-    figures = {
-        "rows": rows,
-        "seconds": round(seconds, 3),
-        "leak_alarms": sum(alarm[1] == "leak" for alarm in alarms),
-        "sensor_alarms": sum(alarm[1] == "sensor" for alarm in alarms),
-        "prefix_unchanged": prefix == [alarm for alarm in alarms if alarm[0] < rows // 2],
-    }
-    if not args.json:
-        for name, figure in figures.items():
-            print(f"{name:18} {figure}")
-    return figures
+    alarms, figures = judged_and_written(
+        lambda rows: judged(recording, rows), len(recording.values), args.out, ("idx", "kind", "sensor")
+    )
+    figures["leak_alarms"] = sum(alarm[1] == "leak" for alarm in alarms)
+    figures["sensor_alarms"] = sum(alarm[1] == "sensor" for alarm in alarms)
+    return told(figures, args)
 
 
 def read(folder: Path) -> Recording:

@@ -6,9 +6,7 @@ What meta.json says is written as a site and a profile, as a technician would; t
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.detect.feed import Feed, compiled, utc_ns
+from benchmarks.detect.feed import Alarm, Feed, compiled, judged_and_written, told, utc_ns
 from gateway.services.streetlight.layout import stem_of
 from gateway.spool.records import Phase
 
 PREFIX = "streetlight."
 DEVICE = "cabinet"
-Alarm = tuple[int, str, str]
 PROFILE = """schema = 1
 [device]
 family = "streetlight"
@@ -92,25 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     recording = read(args.set)
-    begun = time.perf_counter()
-    alarms = judged(recording)
-    seconds = time.perf_counter() - begun
-    with open(args.out, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("idx", "kind", "subject"))
-        writer.writerows(alarms)
-    rows = len(recording.values)
-    prefix = judged(recording, rows // 2)
-    figures = {
-        "rows": rows,
-        "seconds": round(seconds, 3),
-        "alarms": len(alarms),
-        "prefix_unchanged": prefix == [alarm for alarm in alarms if alarm[0] < rows // 2],
-    }
-    if not args.json:
-        for name, figure in figures.items():
-            print(f"{name:18} {figure}")
-    return figures
+    _, figures = judged_and_written(
+        lambda rows: judged(recording, rows), len(recording.values), args.out, ("idx", "kind", "subject")
+    )
+    return told(figures, args)
 
 
 def read(folder: Path) -> Recording:
