@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test test-peers check bench lock clean help
@@ -20,7 +21,7 @@ run: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest -m "not peers" $(ARGS)
 
-test-peers: $(READY)
+test-peers: $(READY) $(PEERS)/.ready
 	@$(BIN)/python -m tests.peers.needs
 	@$(BIN)/python -m pytest -m peers $(ARGS)
 
@@ -34,10 +35,11 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks all $(ARGS)
 
-# Rewrites requirements.lock from pyproject.toml; needs uv (pip install uv).
+# Rewrites the lock files from pyproject.toml; needs uv (pip install uv).
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock:
-	uv pip compile pyproject.toml --extra dev --extra test --extra bench --universal --python-version 3.11 \
-	  --generate-hashes --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra test --extra bench $(LOCKED) -o requirements.lock
+	uv pip compile --group pyproject.toml:peers $(LOCKED) -o requirements-peers.lock
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -50,5 +52,11 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Peers that are Python programs with many dependencies of their own (a oneM2M CSE).
+$(PEERS)/.ready: requirements-peers.lock
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-peers.lock
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(PEERS) build dist

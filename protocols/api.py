@@ -95,6 +95,8 @@ class Link:
 
     `tcp://host:port` (Modbus TCP), `rtu+tcp://host:port`, `serial:/dev/...` (a serial port); `ascii:/dev/...` and
     `ascii+tcp://host:port` for Modbus ASCII. `connections` of one client at a time, where the far end is TCP.
+    `ble:hci0`: a Bluetooth adapter. `coap://host:port`: one CoAP node, `credentials` the folder of its OSCORE context,
+    "" for none.
     """
 
     name: str
@@ -105,16 +107,20 @@ class Link:
     data_bits: int = 8
     rs485: bool = False
     connections: int = 1
+    credentials: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """One device on a link: `unit` is its address there (0 where the protocol has none), `options` an instance
-    of the driver's `device` dataclass (the profile's `[modbus]`, `[serial]` ... table)."""
+    of the driver's `device` dataclass (the profile's `[modbus]`, `[serial]` ... table). `address` where it is no
+    number (a Bluetooth address); `secret` the key that its messages are encrypted with, b"" for none."""
 
     name: str
     unit: int
     options: Any
+    address: str = ""
+    secret: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

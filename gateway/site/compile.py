@@ -13,7 +13,16 @@ from pathlib import Path as FilePath
 
 from gateway.site.cross import cross_faults, schedule_faults
 from gateway.site.document import Document
-from gateway.site.effective import Profiles, group_of, line_of, on_link, point_options, points_of, silent_s
+from gateway.site.effective import (
+    Profiles,
+    device_of,
+    group_of,
+    line_of,
+    on_link,
+    point_options,
+    points_of,
+    silent_s,
+)
 from gateway.site.faults import Both, Fault, Faults, failures, guess
 from gateway.site.library import Library
 from gateway.site.plan import Channel, LinkPlan, Place, Plan, SiteDevice
@@ -173,7 +182,7 @@ def _channel(index: int, site: Site, device: DeviceTable, profile: DeviceProfile
 
 
 def _device(device: DeviceTable, profile: DeviceProfile, channels: tuple[Channel, ...], site: Site) -> SiteDevice:
-    it = profile.as_device(device.name, device.unit)
+    it = device_of(device, profile)
     return SiteDevice(
         name=device.name,
         profile=profile.name,
@@ -196,7 +205,7 @@ def _link(link: LinkTable, site: Site, profiles: Profiles, channels: tuple[Chann
     points: list[Point] = []
     for device, profile in devices:
         chosen = {rows[device.name, point.name]: point for point in points_of(site, device, profile)}
-        points += driver_points(chosen, profile.as_device(device.name, device.unit))
+        points += driver_points(chosen, device_of(device, profile))
     driver = devices[0][1].driver
     return LinkPlan(line_of(link, devices), driver.name, link.timeout_s, tuple(points), driver.plan(tuple(points)))
 

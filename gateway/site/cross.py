@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.site.document import Document
-from gateway.site.effective import LINE_KEYS, Profiles, line_of, on_link, points_of, votes
+from gateway.site.effective import LINE_KEYS, Profiles, device_of, line_of, on_link, points_of, votes
 from gateway.site.faults import Fault, guess, listed
 from gateway.site.lines import Path
 from gateway.site.plan import LinkPlan
@@ -77,7 +77,7 @@ def _check_addresses(doc: Document, link: LinkTable, devices: Iterable[DeviceTab
 
 def _listens(device: DeviceTable, profiles: Profiles) -> bool:
     profile = profiles.get(device.profile)
-    return profile is not None and profile.driver.listens(profile.as_device(device.name, device.unit))
+    return profile is not None and profile.driver.listens(device_of(device, profile))
 
 
 def _check_device(doc: Document, site: Site, device: DeviceTable, profile: DeviceProfile) -> None:
@@ -123,7 +123,7 @@ def _check_link(doc: Document, link: LinkTable, devices: Sequence[tuple[DeviceTa
                 other=profile.driver.name,
             )
     for device, profile in fitting:
-        words = profile.driver.check_link(line_of(link, devices), profile.as_device(device.name, device.unit))
+        words = profile.driver.check_link(line_of(link, devices), device_of(device, profile))
         if words:
             doc.add("CG-1058", (*_path(doc, "devices", device.name), "unit"), words=words)
     for key in LINE_KEYS:

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.site.plan import Detector, Filter
 from gateway.site.profile import DeviceProfile, ProfilePoint
 from gateway.site.site import DeviceTable, LinkTable, PointOverride, Site
-from protocols.api import Link
+from protocols.api import Device, Link
 
 Profiles = Mapping[str, DeviceProfile]
 PER_INTERVAL = (
@@ -36,6 +36,11 @@ def points_of(site: Site, device: DeviceTable, profile: DeviceProfile) -> tuple[
     """The points the site wants of `device`, as it wants them."""
     chosen = ((point, device.points.get(point.name, PointOverride())) for point in profile.points)
     return tuple(_overridden(site, device, point, own) for point, own in chosen if own.enabled)
+
+
+def device_of(device: DeviceTable, profile: DeviceProfile) -> Device:
+    """The device as its driver knows it."""
+    return profile.as_device(device.name, device.unit, device.address)
 
 
 def group_of(device: DeviceTable, point: str) -> str:

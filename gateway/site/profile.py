@@ -159,8 +159,8 @@ class DeviceProfile:
     def point(self, name: str) -> ProfilePoint:
         return next(point for point in self.points if point.name == name)
 
-    def as_device(self, name: str = "device", unit: int = 1) -> Device:
-        return Device(name, unit, self.options)
+    def as_device(self, name: str = "device", unit: int = 1, address: str = "", secret: bytes = b"") -> Device:
+        return Device(name, unit, self.options, address, secret)
 
 
 def load_profile(path: str | FilePath, name: str = "", drivers: Drivers = registry.driver) -> DeviceProfile:

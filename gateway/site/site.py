@@ -71,6 +71,7 @@ class LinkTable(Table):
     rs485: bool | None = None
     timeout_s: Positive = 1.0
     connections: int = Field(default=1, ge=1, le=16)
+    credentials: str = ""
 
     @property
     def scheme(self) -> str:
@@ -99,6 +100,8 @@ class DeviceTable(Table):
     profile: str
     link: str
     unit: int = Field(default=0, ge=0, le=0xFFFF)
+    address: str = ""
+    secret: str = ""
     asset: str | None = None
     zone: str | None = None
     place: Name | None = None
@@ -121,6 +124,8 @@ class UpstreamTable(Table):
     uri: str
     credentials: str = ""
     insecure: bool = False
+    format: Literal["senml", "columnar", "onem2m"] = "senml"
+    monthly_mb: Positive | None = None
     events: tuple[str, ...] = ("",)
     bulk: Literal["auto", "tcp", "datagram"] = "auto"
     promise_s: float = Field(default=90.0, ge=5, le=86_400)
@@ -241,6 +246,8 @@ def _upstream(table: UpstreamTable, folder: FilePath) -> Upstream:
         bulk=table.bulk,
         promise_s=table.promise_s,
         shares=table.shares,
+        format=table.format,
+        monthly_mb=table.monthly_mb or 0.0,
     )
 
 

@@ -19,6 +19,8 @@ class Upstream:
     events: tuple[str, ...]  # event codes (prefixes such as "water.") it gets; ("",) for all
     bulk: str = "auto"  # how a backlog goes: "tcp", "datagram", or "auto": tcp where the center takes it
     promise_s: float = 90.0  # something is heard from this gateway at least so often
+    format: str = "senml"  # or "columnar", "onem2m"
+    monthly_mb: float = 0.0  # 10^6 bytes a calendar month that its SIM card may carry, both ways; 0 for no limit
     shares: tuple[str, ...] = ()  # lines, masts, feeders: gateways that share one fall silent together
 
 
