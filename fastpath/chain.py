@@ -23,6 +23,7 @@ from fastpath.layout import (
     FAR_NS,
     FILTERED,
     FIRST_RULE,
+    GATHERED,
     KIND,
     NEVER,
     PERIOD,
@@ -305,6 +306,10 @@ class Chain:
     def evidence(self, channel: int, count: int) -> tuple[I8, F8]:
         """The last `count` raw readings of a channel (at most 32), oldest first."""
         return recall(self._state, channel, count)
+
+    def gathered(self, channel: int) -> int:
+        """How many raw readings of a channel there ever were."""
+        return int(self._state.whole[channel, GATHERED])
 
     def learnt(self, channels: Iterable[int] | None = None) -> dict[int, bytes]:
         """What channels (all, if none are named) have learnt: gate, filter and detector, not the open window. Channels

@@ -175,6 +175,10 @@ class Engine:
         items: list[tuple[str, Item]] = []
         news: list[Event] = []
         for event in events:
+            if event.phase is Phase.UPDATE:
+                if event.key in self.standing:
+                    items += self._routes.event(event)
+                continue
             if event.phase is Phase.CLEAR:
                 if self.standing.pop(event.key, None) is None:
                     continue  # it was over before a restart

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastpath.chain
+from gateway.field.aftermath import Aftermath
 from gateway.field.learnt import Memory
 from gateway.field.rows import RowBoard
 from gateway.services import traffic
@@ -95,6 +96,7 @@ class Judge:
         self._memory = Memory(plan, self._chain, conditions, [watch for watch, _ in self._watches])
         for name in self._memory.take(learnt or {}, start_ns + utc_offset_ns):
             log.warning("%s begins anew: what was learnt before does not fit it", name)
+        self._aftermath = Aftermath(lambda channel: self._chain.evidence(channel, EVIDENCE_MOST), self._chain.gathered)
         self._restore(standing)
         for station in self._stations:
             station.restore_levels(levels or {})
@@ -120,6 +122,7 @@ class Judge:
                 batch = Batch(*(np.ascontiguousarray(column[~wave]) for column in batch))
         if len(batch.channel):
             self._readings(batch, verdict)
+        verdict.events = [*self._aftermath.follow(verdict.events), *self._aftermath.due()]
         return verdict
 
     def _waves(self, batch: Batch, verdict: Verdict) -> None:
@@ -245,6 +248,7 @@ class Judge:
         for watch, board in self._watches:
             for row in board.close_due(now_ns):
                 self._watched(watch, *row, verdict)
+        verdict.events = [*self._aftermath.follow(verdict.events), *self._aftermath.due(now_ns)]
         return verdict
 
     def open_windows(self, now_ns: int) -> list[Window]:

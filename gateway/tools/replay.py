@@ -234,8 +234,8 @@ def _replay(plan: Plan, rows: Iterator[Reading], passed: TextIO | None, *, json:
         for event in verdict.events:
             if event.phase is Phase.CLEAR:
                 standing.pop(event.key, None)
-            else:
-                tally["onsets"] += event.phase is Phase.ONSET
+            elif event.phase is Phase.ONSET:
+                tally["onsets"] += 1
                 standing[event.key] = event
             print(jsonlib.dumps(_as_json(event, plan)) if json else _line(event))
         tally["vehicles"] += len(verdict.vehicles)

@@ -27,10 +27,12 @@ def rope(path: Path, rows: str) -> list[str]:
 def test_a_verdict_says_why_in_both_languages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "".join(f"2026-05-01T08:00:{s:02d}Z,{int(20 <= s < 40)},12.5\n" for s in range(60))
     assert main(rope(tmp_path / "night.csv", rows)) == 0
-    onset, clear, account = capsys.readouterr().out.splitlines()
+    onset, after, clear, account = capsys.readouterr().out.splitlines()
     assert onset.startswith("2026-05-01T08:00:22.000Z  !! water.leak")
     assert "Water detected" in onset
     assert "누수" in onset
+    assert ".. water.leak" in after
+    assert "12 readings after the onset" in after
     assert "ok water.leak" in clear
     assert account.startswith("120 readings of 2 channels")
 
