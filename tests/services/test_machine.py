@@ -58,7 +58,11 @@ class Bench:
             silent = np.isnan(row)
             quality = np.where(silent, int(Quality.NO_REPLY), int(Quality.GOOD)).astype(np.uint8)
             verdict = self.judge.push(Batch(channel, np.full(len(row), i * S, np.int64), row, quality))
-            said += [(i, event) for event in verdict.events if event.code == "machine.joint"]
+            said += [
+                (i, event)
+                for event in verdict.events
+                if event.code == "machine.joint" and event.phase is not Phase.UPDATE
+            ]
         return said
 
 

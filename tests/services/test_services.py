@@ -84,7 +84,7 @@ class Street:
                 np.zeros(len(names), np.uint8),
             )
         )
-        return verdict.events
+        return [event for event in verdict.events if event.phase is not Phase.UPDATE]
 
 
 def brief(events: list[Event]) -> list[tuple[str, str, str]]:
