@@ -15,7 +15,6 @@ import numpy as np
 
 from fastpath import condition, detect, detectors, filter, learnt, summary
 from fastpath.columns import F8, I4, I8, U1, column
-from fastpath.habit import ONSET_SCORE
 from fastpath.jit import inner, kernel
 from fastpath.layout import (
     DETECTOR,
@@ -26,6 +25,7 @@ from fastpath.layout import (
     GATHERED,
     KIND,
     NEVER,
+    ONSET,
     PERIOD,
     ROLLOVER,
     RULE_CLEAR,
@@ -66,7 +66,6 @@ from fastpath.tables import (
 )
 
 __all__ = [
-    "ONSET_SCORE",
     "Alerts",
     "Chain",
     "Changes",
@@ -168,7 +167,7 @@ def push_batch(
             if detector != detectors.NONE:
                 gap = period > 0 and before != NEVER and t - before > detect.GAP_PERIODS * period
                 if detector == detectors.DEFAULT:
-                    verdict, level = detect.step(state.detector, c, t, x, gap, align)
+                    verdict, level = detect.step(state.detector, c, t, x, gap, align, settings.tuning[c, ONSET])
                     usual = state.detector[c, detect.EXPECTED]
                 else:
                     verdict, level, usual = detectors.step(settings, state, c, t, x, gap, align)

@@ -79,9 +79,9 @@ def begin(row: F8, t_s: float, x: float) -> None:
 
 
 @inner
-def step(state: F8, c: int, t_ns: int, x: float, gap: bool, align_ns: int) -> tuple[int, float]:
-    """Take x, read at `t_ns` (`t_ns + align_ns` is UTC); (ONSET | CLEAR | NOTHING, score). EXPECTED then holds what
-    had been predicted."""
+def step(state: F8, c: int, t_ns: int, x: float, gap: bool, align_ns: int, onset: float) -> tuple[int, float]:
+    """Take x, read at `t_ns` (`t_ns + align_ns` is UTC); (ONSET | CLEAR | NOTHING, score). An onset is raised from a
+    score of `onset` on, at least ONSET_SCORE. EXPECTED then holds what had been predicted."""
     row = state[c]
     n = row[COUNT]
     t_s = 1e-9 * t_ns
@@ -100,7 +100,7 @@ def step(state: F8, c: int, t_ns: int, x: float, gap: bool, align_ns: int) -> tu
     learn_period(row, n, elapsed)
     hour = season.hour_of(t_ns + align_ns)
     look(row, n, x, hour)
-    verdict, score = decide(row, judge(row, n))
+    verdict, score = decide(row, judge(row, n), onset)
     return verdict, score
 
 
@@ -201,8 +201,8 @@ def often(score: float, n: float, times: float) -> float:
 
 
 @inner
-def decide(row: F8, score: float) -> tuple[int, float]:
-    """Onset and clear; the score that is told is below ONSET_SCORE wherever no onset is possible."""
+def decide(row: F8, score: float, onset: float) -> tuple[int, float]:
+    """Onset and clear; the score that is told is below ONSET_SCORE wherever no onset is possible by itself."""
     since = row[SINCE] + 1.0
     row[SINCE] = since
     if row[ACTIVE] == 0.0:
@@ -210,7 +210,7 @@ def decide(row: F8, score: float) -> tuple[int, float]:
             score *= 1.0 - math.exp(-since / REFRACTORY)
         if score >= ONSET_SCORE and 0.0 < row[PERIOD_S] < OFTEN_BELOW_S:
             score = often(score, row[COUNT], OFTEN_BELOW_S / row[PERIOD_S])
-        if score < ONSET_SCORE:
+        if score < max(ONSET_SCORE, onset):
             return NOTHING, score
         row[ACTIVE] = 1.0
         row[SINCE] = 0.0

@@ -125,7 +125,11 @@ def surprise(d: F8, c: int, which: int, x: float, moved: float, target: float, s
             elif not math.isnan(target):
                 centre = target
             offset = (1.0 - phi) * (d[c, habit.LEVEL] - centre) / scale
-            score = cusum.score(d, c, z + min(max(offset, -1e9), 1e9), cusum.allowance(size, scale, phi), onset)
+            summed = z + min(max(offset, -1e9), 1e9)
+            allowance = cusum.allowance(size, scale, phi)
+            if math.isnan(target):
+                allowance = max(allowance, cusum.WANDERS * cusum.wandering(d, c, summed))
+            score = cusum.score(d, c, summed, allowance, onset)
             if which == PAGE_HINKLEY or not math.isnan(target):
                 shown = predicted + (1.0 - phi) * (centre - d[c, habit.LEVEL])
     habit.learn(d, c, x, residual, scale)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastpath import condition, detectors, filter, layout, sketch, summary
+from fastpath import condition, detect, detectors, filter, layout, sketch, summary
 from fastpath.columns import F8, I4, I8, U1
 from fastpath.layout import FAR_NS, NEVER, Output, Settings, State
 from fastpath.ring import DEPTH
@@ -21,7 +21,7 @@ class ChannelParams(NamedTuple):
 
     What a filter or detector is told beyond that: band (deadband), settle_ns (ewma, debounce), target and size of the
     change to find in the channel's unit (NaN: learnt), span_ns (0: the detector's own), onset: the score that
-    raises."""
+    raises (NaN: the detector's own)."""
 
     kind: U1
     filter: U1
@@ -42,7 +42,7 @@ class ChannelParams(NamedTuple):
 
 
 NUMBERS = {"low": -math.inf, "high": math.inf, "step": math.inf, "rollover": math.inf, "rate": math.inf, "band": 0.0,
-           "target": math.nan, "size": math.nan, "onset": 6.0}  # fmt: skip
+           "target": math.nan, "size": math.nan, "onset": math.nan}  # fmt: skip
 TIMES = {"window_ns": 60_000_000_000, "period_ns": 1_000_000_000, "settle_ns": 0, "span_ns": 0}
 CODES = {"kind": 0, "filter": 0, "detector": 0}
 
@@ -182,7 +182,8 @@ def settings_of(channels: ChannelParams, conditions: ConditionParams) -> Setting
     tuning[:, layout.TARGET] = channels.target
     tuning[:, layout.SIZE] = channels.size
     tuning[:, layout.SPAN] = _sane(channels.span_ns)
-    tuning[:, layout.ONSET] = channels.onset
+    own = np.where(whole[:, layout.DETECTOR] == detectors.DEFAULT, detect.ONSET_SCORE, detectors.ONSET_SCORE)
+    tuning[:, layout.ONSET] = np.where(np.isnan(channels.onset), own, channels.onset)
     return Settings(
         whole,
         number,

@@ -9,6 +9,7 @@ from importlib import import_module
 
 KINDS = {
     "nab": "the universal detector on the Numenta Anomaly Benchmark",
+    "quiet": "false alarms a month of every detector on channels that keep their habits",
     "skab": "several gauges of one machine judged together, on SKAB",
     "leaks": "a water zone: leaks, bursts and broken sensors",
     "loops": "inductive loops: vehicles, speeds and faults from the raw waveform",

@@ -336,5 +336,5 @@ def _channel_params(plan: Plan) -> fastpath.chain.ChannelParams:
         target=tuned("target", math.nan),
         size=tuned("size", math.nan),
         span_ns=np.array([_ns(c.tuning.span_s or 0.0) for c in plan.channels], np.int64),
-        onset=tuned("onset", fastpath.chain.ONSET_SCORE),
+        onset=tuned("onset", math.nan),
     )

@@ -174,6 +174,7 @@ class PlainSurprise:
         self.variance, self.sums = PlainVariance(), PlainSums()
         self.habit: PlainHabit | None = None
         self.mean, self.held = 0.0, 0
+        self.near_summed, self.wander, self.summed = 0.0, 0.0, 0
         self.score = 0.0
 
     def push(self, now: float, x: float, gap: bool) -> str:
@@ -215,7 +216,14 @@ class PlainSurprise:
             self.held += 1
             self.mean = centre + max(1 / self.held, 1 / 4096) * (x - centre)
         k = 0.5 if math.isnan(self.size) else min(max(self.size * (1 - phi) / scale / 2, 0.25), 1.5)
-        return self.sums.score(z + (1 - phi) * (self.habit.level - centre) / scale, k, self.onset)
+        summed = z + (1 - phi) * (self.habit.level - centre) / scale
+        if math.isnan(self.target):
+            k = max(k, 2 * self.wander)
+            self.summed += 1
+            self.near_summed += (max(-4.0, min(4.0, summed)) - self.near_summed) / 16
+            off = abs(self.near_summed) - self.wander
+            self.wander += max(1 / 512 if off > 0 else 1 / 16384, 1 / self.summed) * off
+        return self.sums.score(summed, k, self.onset)
 
     def _accept(self, cleared: bool) -> None:
         assert self.habit is not None

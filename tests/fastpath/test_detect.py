@@ -244,6 +244,19 @@ ODD = st.one_of(
 )
 
 
+def test_a_higher_onset_raises_only_what_is_further_out():
+    x = np.random.default_rng(5).normal(size=6000)
+    x[3000], x[4500] = 9.0, 80.0
+    times = np.arange(6000) * MINUTE
+    found = []
+    for onset in (np.nan, 3.0):
+        params = channels(detector=[1], period_ns=[MINUTE], onset=[onset])
+        alerts = push(Chain(params, conditions(), start_ns=0), times, x).alerts
+        found.append((alerts.time_ns[alerts.onset == 1] // MINUTE).tolist())
+    assert {3000, 4500} <= set(found[0]), found
+    assert found[1] == [4500]
+
+
 @settings(deadline=None, derandomize=True, max_examples=60, database=None)
 @given(
     st.lists(ODD, min_size=1, max_size=12),
@@ -258,7 +271,7 @@ def test_odd_values_at_odd_times_leave_finite_state_and_no_storm(values, times, 
     for k in range(200):
         t = int(rng.choice(times)) if k % 7 == 0 else k * S
         gap = gaps and bool(rng.random() < 0.1)
-        verdict, score = detect.step(state, 0, t, float(rng.choice(values)), gap, 0)
+        verdict, score = detect.step(state, 0, t, float(rng.choice(values)), gap, 0, detect.ONSET_SCORE)
         raised += verdict == detect.ONSET
         assert 0.0 <= score <= detect.MAX_SCORE
     assert np.isfinite(state).all()
