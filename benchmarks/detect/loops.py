@@ -1,4 +1,4 @@
-"""Recorded waveforms of inductive loops through the production loop station: vehicles and faults, as CSV.
+"""Recorded waveforms of inductive loops through the production judge: vehicles and faults, as CSV.
 
 What the recording's header says (rate, pairs, lanes, loop lengths) goes into a site and a profile, as a technician
 would write it. Samples come in bursts of 50 ms, as a serial line hands them over. With every run, a first part of the
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.detect.feed import compiled
-from gateway.services.traffic import LoopStation, stations
-from gateway.site.plan import Plan
+from gateway.field.judge import Judge
+from gateway.site.plan import Kind, Plan
 from gateway.spool.records import Phase
 from protocols.api import Batch
 
@@ -131,9 +131,10 @@ def site(recording: Recording) -> str:
 
 
 def detect(plan: Plan, recording: Recording, upto: int) -> Found:
-    """The first `upto` samples through a new station, burst by burst."""
-    [station] = stations(plan)
-    loop_of = {channel: loop for loop, channel in enumerate(station.channels)}
+    """The first `upto` samples through a new judge, burst by burst."""
+    judge = Judge(plan, 0, 0, [])
+    waves = [channel.index for channel in plan.channels if channel.kind is Kind.WAVEFORM]
+    loop_of = {channel: loop for loop, channel in enumerate(waves)}
     names = {plan.channels[channel].name: loop for channel, loop in loop_of.items()}
     loops = len(loop_of)
     burst = max(1, round(BURST_S * recording.rate_hz))
@@ -141,30 +142,25 @@ def detect(plan: Plan, recording: Recording, upto: int) -> Found:
     for at in range(0, upto, burst):
         part = recording.samples[at : min(at + burst, upto)]
         times = np.round((at + np.arange(len(part))) * (S / recording.rate_hz)).astype(np.int64)
-        _, events = station.push(
+        verdict = judge.push(
             Batch(
-                np.tile(np.array(station.channels, np.int32), len(part)),
+                np.tile(np.array(waves, np.int32), len(part)),
                 np.repeat(times, loops),
                 part.reshape(-1).copy(),
                 np.zeros(part.size, np.uint8),
             )
         )
-        _collect(found, station, loop_of, at + len(part))
-        for event in events:
-            if event.code in KINDS:
+        for v in verdict.vehicles:
+            found.vehicles.append((loop_of[v.channel], v.on_ns / S, v.off_ns / S, v.speed_kmh, v.length_m))
+            found.known.append(at + len(part))
+        for event in verdict.events:
+            if event.code in KINDS and event.phase is not Phase.UPDATE:
                 key = (names[event.subject], KINDS[event.code])
                 if event.phase is Phase.ONSET:
                     found.faults.append((key[0], event.onset_ns / S, key[1]))
                 else:
                     found.ends.setdefault(key, []).append(event.onset_ns / S)
     return found
-
-
-def _collect(found: Found, station: LoopStation, loop_of: Mapping[int, int], known: int) -> None:
-    while station.vehicles:
-        v = station.vehicles.popleft()
-        found.vehicles.append((loop_of[v.channel], v.on_ns / S, v.off_ns / S, v.speed_kmh, v.length_m))
-        found.known.append(known)
 
 
 def write(found: Found, vehicles: Path, faults: Path | None) -> None:

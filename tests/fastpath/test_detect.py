@@ -249,7 +249,7 @@ def test_a_higher_onset_raises_only_what_is_further_out():
     x[3000], x[4500] = 9.0, 80.0
     times = np.arange(6000) * MINUTE
     found = []
-    for onset in (np.nan, 3.0):
+    for onset in (np.nan, 6.0):
         params = channels(detector=[1], period_ns=[MINUTE], onset=[onset])
         alerts = push(Chain(params, conditions(), start_ns=0), times, x).alerts
         found.append((alerts.time_ns[alerts.onset == 1] // MINUTE).tolist())
