@@ -239,6 +239,20 @@ class LoopBank:
         """f64[loops, loops]: what loop a shows of a vehicle over loop b, as far as it is learnt."""
         return self._cross.copy()
 
+    @property
+    def crosstalk(self) -> F8:
+        """f64[2, loops, loops]: the shares, and from how many vehicles each was learnt."""
+        return np.stack([self._cross, self._taught.astype(np.float64)])
+
+    @crosstalk.setter
+    def crosstalk(self, learnt: F8) -> None:
+        """Go on from what was learnt before a restart. Raises ValueError for another number of loops."""
+        if learnt.shape != (2, self.loops, self.loops):
+            raise ValueError(f"crosstalk of {learnt.shape} is not of {self.loops} loops")
+        sane = np.nan_to_num(learnt, nan=0.0, posinf=0.0, neginf=0.0)
+        self._cross = np.clip(sane[0], 0.0, 1.0)
+        self._taught = np.clip(sane[1], 0.0, 1e9).astype(np.int64)
+
     def warm(self) -> None:
         """Load the kernels that only a vehicle needs."""
         ring = np.zeros(8)

@@ -93,7 +93,7 @@ class Judge:
             start_ns=start_ns,
             align_ns=utc_offset_ns + _local_ns(plan.timezone, start_ns + utc_offset_ns),
         )
-        self._memory = Memory(plan, self._chain, conditions, [watch for watch, _ in self._watches])
+        self._memory = Memory(plan, self._chain, conditions, [watch for watch, _ in self._watches], self._stations)
         for name in self._memory.take(learnt or {}, start_ns + utc_offset_ns):
             log.warning("%s begins anew: what was learnt before does not fit it", name)
         self._aftermath = Aftermath(lambda channel: self._chain.evidence(channel, EVIDENCE_MOST), self._chain.gathered)

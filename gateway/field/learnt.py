@@ -1,9 +1,10 @@
 """What judging has learnt, as named blobs for the spool, and back. In: a chain, its channels and conditions, the
-watches. Out: blobs. It reads no clock and no file.
+watches and loop stations. Out: blobs. It reads no clock and no file.
 
     device/NAME   zlib(CBOR {point: [fingerprint, bytes]})     filters and detectors
     conditions    zlib(CBOR [utc_ns, {name: bytes}])           holds that run
     watch/NAME    see gateway.services.memory
+    loops/NAME    the same, of a station of inductive loops
 
 A channel is known again by its name and by what its profile says of its numbers: after a change of unit or range it
 begins anew. A hold is taken up again only where the process was away for less than HOLD_NS: nobody knows what the value
@@ -22,7 +23,8 @@ import cbor2
 from fastpath.chain import Chain
 from gateway.services.memory import recall, remember
 from gateway.services.rules import Condition
-from gateway.services.watch import Watch
+from gateway.services.traffic import LoopStation
+from gateway.services.watch import Learning, Watch
 from gateway.site.plan import Channel, Plan
 
 CONDITIONS = "conditions"
@@ -32,11 +34,19 @@ HOLD_NS = 1_200_000_000_000  # two checkpoints
 class Memory:
     """The names under which a site's learning is kept, and how to give and take it."""
 
-    def __init__(self, plan: Plan, chain: Chain, conditions: Sequence[Condition], watches: Sequence[Watch]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        chain: Chain,
+        conditions: Sequence[Condition],
+        watches: Sequence[Watch],
+        stations: Sequence[LoopStation] = (),
+    ) -> None:
         self._plan = plan
         self._chain = chain
         self._conditions = {_name_of(plan, one): row for row, one in enumerate(conditions)}
-        self._watches = {f"watch/{watch.name}": watch for watch in watches}
+        self._watches: dict[str, Learning] = {f"watch/{watch.name}": watch for watch in watches}
+        self._watches |= {f"loops/{station.name}": station for station in stations}
         self._devices = {f"device/{device.name}": device.channels for device in plan.devices}
 
     @property

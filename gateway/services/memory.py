@@ -17,19 +17,19 @@ from typing import Any
 import cbor2
 import numpy as np
 
-from gateway.services.watch import Watch
+from gateway.services.watch import Learning
 
 _ARRAY, _PART, _TUPLE, _SET, _DEQUE, _DICT = "a", "p", "t", "s", "d", "m"
 Parts = Mapping[str, type]
 
 
-def remember(watch: Watch) -> bytes:
+def remember(watch: Learning) -> bytes:
     """Compressed CBOR of {attribute: value}."""
     parts = _parts(watch)
     return zlib.compress(cbor2.dumps({name: _frozen(getattr(watch, name), parts) for name in watch.LEARNT}), 6)
 
 
-def recall(watch: Watch, blob: bytes) -> bool:
+def recall(watch: Learning, blob: bytes) -> bool:
     """Give `watch` what one like it had learnt. False, and nothing changed, where the blob does not fit."""
     parts = _parts(watch)
     try:
@@ -46,7 +46,7 @@ def recall(watch: Watch, blob: bytes) -> bool:
     return True
 
 
-def _parts(watch: Watch) -> Parts:
+def _parts(watch: Learning) -> Parts:
     return {part.__name__: part for part in watch.PARTS}
 
 

@@ -37,13 +37,17 @@ class Finding:
     columns: tuple[int, ...] = ()
 
 
-class Watch(Protocol):
-    """Channels judged together. What it has learnt lies in the attributes that LEARNT names: numbers, strings, None,
-    arrays, lists, tuples, dicts, sets and deques of such, and instances of the dataclasses in PARTS. Everything else
-    is made anew from the plan."""
+class Learning(Protocol):
+    """What goes over a restart lies in the attributes that LEARNT names: numbers, strings, None, arrays, lists, tuples,
+    dicts, sets and deques of such, and instances of the dataclasses in PARTS. Everything else is made anew from the
+    plan."""
 
     LEARNT: ClassVar[tuple[str, ...]]
     PARTS: ClassVar[tuple[type, ...]]
+
+
+class Watch(Learning, Protocol):
+    """Channels judged together."""
 
     @property
     def name(self) -> str:

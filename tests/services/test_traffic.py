@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from gateway.field.judge import Judge
 from gateway.services.traffic import LoopStation, stations
 from gateway.sim.serial import LoopTraffic
 from gateway.site.plan import Plan
@@ -156,3 +157,16 @@ def test_a_hole_in_the_stream_is_time_without_samples(make_plan: Callable[[str],
     assert first > 0
     assert len(station.vehicles) > first
     assert all(v.on_ns / 1e9 < 15.2 or v.on_ns / 1e9 > 19.9 for v in station.vehicles)
+
+
+def test_what_loops_show_of_their_neighbours_goes_over_a_restart(make_plan: Callable[[str], Plan]) -> None:
+    plan = make_plan(SITE)
+    judge = Judge(plan, 0, 0, [])
+    [station] = judge._stations
+    learnt = np.array([[[0.0, 0.12], [0.08, 0.0]], [[0.0, 40.0], [31.0, 0.0]]])
+    station.crosstalk = learnt
+    [after] = Judge(plan, 0, 0, [], learnt=judge.learnt(0))._stations
+    assert after.crosstalk.tolist() == learnt.tolist()
+    other = make_plan(SITE.replace('name = "l"', 'name = "m"'))
+    [foreign] = Judge(other, 0, 0, [], learnt=judge.learnt(0))._stations
+    assert not foreign.crosstalk.any()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,9 @@ class _Derived:
 
 class LoopStation:
     """All loops of one device. `vehicles` holds the last 10,000, oldest first; who wants them all takes them away."""
+
+    LEARNT: ClassVar[tuple[str, ...]] = ("crosstalk",)
+    PARTS: ClassVar[tuple[type, ...]] = ()
 
     def __init__(self, plan: Plan, device: SiteDevice) -> None:
         settings = plan.services.traffic
@@ -259,6 +263,20 @@ class LoopStation:
         )
 
     # --- through a restart
+
+    @property
+    def name(self) -> str:
+        """Unique to the device and the order of its loops: what is learnt lies in columns."""
+        return f"{self.device.name}:{','.join(self._names)}"
+
+    @property
+    def crosstalk(self) -> NDArray[np.float64]:
+        """What each loop shows of vehicles over the others (fastpath.loop)."""
+        return self._bank.crosstalk
+
+    @crosstalk.setter
+    def crosstalk(self, learnt: NDArray[np.float64]) -> None:
+        self._bank.crosstalk = learnt
 
     @property
     def levels(self) -> dict[str, float]:
