@@ -49,9 +49,9 @@ INNER = 15  # columns of a window before p05, p25, p75
 EVIDENCE_SAMPLES = 12  # what an alarm carries of its channel's recent past
 
 
-def warm() -> float:
-    """Compile or load every kernel; seconds it took."""
-    return fastpath.chain.warm()
+def warm(*, loops: bool = True) -> float:
+    """Compile or load the kernels, those of inductive loops where wanted; seconds it took."""
+    return fastpath.chain.warm(loops=loops)
 
 
 @dataclass(slots=True)

@@ -6,12 +6,36 @@ Every duration is what a city uses; a site that shortens one (a training bench, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import time
+from datetime import datetime, time
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
+
+
+def _moment(told: object) -> object:
+    """A date and time of TOML's own (as document.py hands it over) or written as text."""
+    text = told.get("date") if isinstance(told, dict) and list(told) == ["date"] else told
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else told
+    except ValueError:
+        raise PydanticCustomError(
+            "moment", "Input should be a date and time such as 2024-10-11T09:30:00+09:00"
+        ) from None
+
+
+def _hour(told: object) -> object:
+    text = told.get("date") if isinstance(told, dict) and list(told) == ["date"] else told
+    try:
+        return time.fromisoformat(text) if isinstance(text, str) else told
+    except ValueError:
+        raise PydanticCustomError("hour", "Input should be a time of day such as 22:30") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+Hour = Annotated[time, BeforeValidator(_hour)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +61,8 @@ class DimStep:
     """From `start` to `end` (local time, over midnight where `end` is earlier) lamps burn at `level` percent."""
 
     __pydantic_config__ = _STRICT
-    start: time
-    end: time
+    start: Hour
+    end: Hour
     level: float
 
 
@@ -47,8 +71,8 @@ class WorkPeriod:
     """Work on the cabinet was announced from `start` to `end`; both carry their offset from UTC."""
 
     __pydantic_config__ = _STRICT
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Moment
+    end: Moment
 
 
 @dataclass(frozen=True, slots=True)
