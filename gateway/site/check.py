@@ -25,7 +25,7 @@ def check_file(path: str | FilePath, drivers: Drivers = registry.driver) -> list
         return [doc]
     if "gateway" in doc.data or "links" in doc.data:
         return check_site(path, drivers)
-    if "device" in doc.data or "points" in doc.data:
+    if {"device", "points", "extends"} & doc.data.keys():
         return check_profile(path, drivers)
     return [fault("CG-1006", Place(doc.file, 1, ""))]
 

@@ -26,6 +26,7 @@ Model = TypeVar("Model")
 NAMED = {  # arrays of tables, and what one of them is called
     "points": "point",
     "captures": "capture",
+    "probes": "probe",
     "links": "link",
     "devices": "device",
     "upstreams": "upstream",
@@ -198,7 +199,7 @@ def schema_keys(model: type, path: Path) -> list[str]:
 
 def _is_text_list(model: type, path: Path) -> bool:
     items = _schema(model, path).get("items")
-    return isinstance(items, dict) and items.get("type") == "string"
+    return isinstance(items, dict) and "string" in {one.get("type") for one in (items, *items.get("oneOf", ()))}
 
 
 def _schema(model: type, path: Path) -> dict[str, Any]:

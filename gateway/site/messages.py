@@ -192,6 +192,24 @@ MESSAGES: dict[str, Message] = {
         warning=True,
     ),
     # sites
+    "CG-1036": Message(
+        'there is no profile "{value}" to extend{guess}',
+        '확장할 프로파일 "{value}"이(가) 없습니다{guess}',
+        "name a profile of the library, or one beside this file, as family/vendor-model",
+        "라이브러리나 이 파일 옆 폴더의 프로파일을 family/vendor-model 형식으로 쓰십시오",
+    ),
+    "CG-1037": Message(
+        '"{value}" itself extends "{base}": variants are one level deep',
+        '"{value}"도 "{base}"을(를) 확장합니다. 변형은 한 단계만 됩니다',
+        'extend "{base}" and write here what differs from it',
+        '"{base}"을(를) 확장하고 다른 점을 여기에 쓰십시오',
+    ),
+    "CG-1038": Message(
+        "a probe is either a text (identity and matches) or a point (point and equals)",
+        "probe는 문자열(identity와 matches) 또는 포인트(point와 equals) 중 하나여야 합니다",
+        'write identity = "product" with matches = "SDM120.*", or point = "type" with equals = [112]',
+        'identity = "product"와 matches = "SDM120.*", 또는 point = "type"과 equals = [112]를 함께 쓰십시오',
+    ),
     "CG-1040": Message(
         'unknown profile "{value}"{guess}',
         '알 수 없는 프로파일 "{value}"{guess}',
@@ -332,6 +350,53 @@ MESSAGES: dict[str, Message] = {
         '"{value}"은(는) 알려진 시간대가 아닙니다{guess}',
         "write an IANA name, as Asia/Seoul; services tell night from day by it",
         "Asia/Seoul처럼 IANA 시간대 이름을 쓰십시오. 서비스가 밤낮을 구분하는 데 씁니다",
+    ),
+    # who gets what
+    "CG-1080": Message(
+        'the site says mode "{value}", its upstreams make it "{mode}"',
+        '사이트에는 mode "{value}"(으)로 되어 있지만 상위 시스템 구성은 "{mode}"입니다',
+        "local has no upstream, agency only upstreams with role agency, center at least one other; correct one of them",
+        "local은 상위 시스템이 없고, agency는 role이 agency인 것만, center는 그 밖의 것이 하나 이상입니다. "
+        "한쪽을 고치십시오",
+    ),
+    "CG-1081": Message(
+        "a oneM2M platform does not speak OSCORE: everything would travel unencrypted",
+        "oneM2M 플랫폼은 OSCORE를 쓰지 않습니다. 모든 값이 암호화되지 않고 전송됩니다",
+        "say so with insecure = true, and take a way of its own there (VPN, private APN)",
+        "insecure = true로 명시하고 VPN이나 전용 APN으로 연결하십시오",
+    ),
+    "CG-1082": Message(
+        '"{value}" is no address of a oneM2M platform',
+        '"{value}"은(는) oneM2M 플랫폼 주소 형식이 아닙니다',
+        "write coap://host:port/name-of-the-CSEBase, as coap://mobius.example:5683/Mobius",
+        "coap://호스트:포트/CSEBase 이름 형식으로 쓰십시오. 예: coap://mobius.example:5683/Mobius",
+    ),
+    "CG-1083": Message(
+        "no upstream takes these events: {codes}",
+        "이 이벤트를 받는 상위 시스템이 없습니다: {codes}",
+        "add their codes to the events of an upstream, or name them in gateway.local_events if they shall stay here",
+        "상위 시스템의 events에 추가하거나, 여기에만 두려면 gateway.local_events에 적으십시오",
+        warning=True,
+    ),
+    "CG-1084": Message(
+        "summaries of {channels} go to no upstream",
+        "{channels}의 요약을 받는 상위 시스템이 없습니다",
+        "name an upstream here, or write upstreams = [] if they shall stay here",
+        "여기에 상위 시스템을 지정하거나, 여기에만 두려면 upstreams = []로 쓰십시오",
+        warning=True,
+    ),
+    "CG-1085": Message(
+        "gets nothing: no event and no summary of this site is for it",
+        "보내는 것이 없습니다. 이 사이트의 이벤트도 요약도 해당하지 않습니다",
+        "give it events or summaries, or remove it",
+        "events나 summaries를 지정하거나 지우십시오",
+        warning=True,
+    ),
+    "CG-1086": Message(
+        'no {kind} is called "{value}"{guess}',
+        '"{value}"(이)라는 {kind}이(가) 없습니다{guess}',
+        "write one of {allowed}",
+        "다음 중 하나를 쓰십시오: {allowed}",
     ),
     # credentials, checked together with the site that names them
     "CG-4001": Message(

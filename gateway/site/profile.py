@@ -6,6 +6,7 @@ whose dataclasses are the schema of the keys unknown to this module. Captures ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path as FilePath
@@ -14,13 +15,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from gateway.site.document import NAME_PATTERN, Document, read_document
+from gateway.site.extend import extended
 from gateway.site.faults import NOTHING, Both, Fault, Faults, failures, guess, listed, unique
+from gateway.site.library import Library
 from gateway.site.lines import Path
 from gateway.site.plan import Detector, Filter, Kind
 from gateway.site.reach import reach
 from gateway.site.roles import ROLES
 from gateway.site.tuning import DetectorName, FilterName, Tuning
-from gateway.site.units import UNITS, is_known, spelled
+from gateway.site.units import UNITS, conversions, is_known, spelled
 from protocols import registry
 from protocols.api import Device, Driver, PlanError, Point
 
@@ -29,7 +32,7 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 Span = tuple[FiniteFloat, FiniteFloat]
 FAMILIES = ("water", "streetlight", "air", "traffic", "other")
 DOC = "profiles.md"
-TOP_KEYS = ("schema", "device", "link", "points", "captures")
+TOP_KEYS = ("schema", "extends", "omit", "device", "link", "points", "probes", "captures")
 
 
 class Table(BaseModel):
@@ -50,6 +53,7 @@ class DeviceTable(Table):
     name: Label
     protocol: str
     source: str = Field(min_length=1)
+    firmware: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
     certification: str = ""
     period_s: Positive = 1.0
@@ -96,6 +100,17 @@ class PointTable(Table):
     tuning: Tuning = Tuning()
     role: str = ""
     derived: Derived | None = None
+
+
+class Probe(Table):
+    """One of `[[probes]]`: what tells this device from others. Either a text that the device says of itself
+    (`identity`, by the name the driver has for it) which the pattern `matches`, or a point whose value `equals` one of
+    some numbers."""
+
+    identity: str = ""
+    matches: str = ""
+    point: str = ""
+    equals: tuple[FiniteFloat, ...] = ()
 
 
 class Capture(Table):
@@ -149,6 +164,8 @@ class DeviceProfile:
     options: Any
     points: tuple[ProfilePoint, ...]
     captures: tuple[Capture, ...]
+    probes: tuple[Probe, ...] = ()
+    extends: str = ""  # the profile this one is a variant of
     warnings: tuple[Fault, ...] = ()
     document: Document | None = field(default=None, repr=False, compare=False)
 
@@ -178,14 +195,50 @@ def read_profile(
     doc = read_document(path, DOC)
     if isinstance(doc, Fault):
         return None, (doc,)
-    profile = _profile(doc, name or _name_of(FilePath(path)), drivers)
-    return (None if failures(doc.faults) else profile), unique(doc.faults)
+    whole = _whole(doc)
+    if whole is None:
+        return None, unique(doc.faults)
+    profile = _profile(whole, name or _name_of(FilePath(path)), str(doc.data.get("extends", "")), drivers)
+    return (None if failures(whole.faults) else profile), unique(whole.faults)
+
+
+def _whole(doc: Document) -> Document | None:
+    """The document with what it extends: a profile beside it, of /etc/citygate/profiles or of the library. None, with
+    a fault, where that cannot be used."""
+    if "extends" not in doc.data:
+        if "omit" in doc.data:
+            doc.add("CG-1003", ("omit",), key="omit", guess=NOTHING, known="extends")
+        return doc
+    name = doc.data["extends"]
+    library = Library.of([FilePath(doc.file).absolute().parent.parent])
+    path = library.find(name) if isinstance(name, str) else None
+    if path is None or path.resolve() == FilePath(doc.file).resolve():
+        doc.add("CG-1036", ("extends",), value=name, guess=guess(str(name), library.names()))
+        return None
+    base = read_document(path, DOC)
+    if isinstance(base, Fault):
+        doc.faults.append(base)
+        return None
+    if "extends" in base.data:
+        doc.add("CG-1037", ("extends",), value=name, base=base.data["extends"])
+        return None
+    return extended(doc, base)
 
 
 def driver_points(points: Mapping[int, ProfilePoint], device: Device) -> tuple[Point, ...]:
     """The points of one device that its driver reads, by channel row."""
     return tuple(
-        Point(row, point.name, device, point.spec, point.period_s, point.scale, point.offset, _writable(point))
+        Point(
+            row,
+            point.name,
+            device,
+            point.spec,
+            point.period_s,
+            point.scale,
+            point.offset,
+            _writable(point),
+            conversions(point.unit),
+        )
         for row, point in points.items()
         if point.spec is not None
     )
@@ -199,7 +252,7 @@ def _writable(point: ProfilePoint) -> tuple[float, float] | None:
     return max(low, point.low), min(high, point.high)
 
 
-def _profile(doc: Document, name: str, drivers: Drivers) -> DeviceProfile | None:
+def _profile(doc: Document, name: str, extends: str, drivers: Drivers) -> DeviceProfile | None:
     """As much of the profile as is valid."""
     _check_schema(doc)
     identity = doc.salvage(DeviceTable, ("device",), doc.table(("device",)))
@@ -211,12 +264,14 @@ def _profile(doc: Document, name: str, drivers: Drivers) -> DeviceProfile | None
     period_s = identity.period_s if identity else 1.0
     points = [_point(doc, path, table, driver, period_s) for path, table in doc.tables("points")]
     captures = [doc.parse(Capture, path, table) for path, table in doc.tables("captures")]
+    probes = [doc.parse(Probe, path, table) for path, table in doc.tables("probes")]
     if not points:
         doc.add("CG-1034", ("points",))
     if not any(table.get("values") for _, table in doc.tables("captures")):  # a capture of no value proves none
         doc.add("CG-1032", ("device",))
     _check_sources(doc)
     _check_captures(doc)
+    _check_probes(doc)
     valid = tuple(point for point in points if point)
     if driver and options is not None:
         _check_driver(doc, driver, Device("device", 1, options), valid)
@@ -231,6 +286,8 @@ def _profile(doc: Document, name: str, drivers: Drivers) -> DeviceProfile | None
         options,
         valid,
         tuple(capture for capture in captures if capture),
+        tuple(probe for probe in probes if probe),
+        extends,
         tuple(doc.faults),
         doc,
     )
@@ -407,6 +464,25 @@ def _check_captures(doc: Document) -> None:
                     guess=guess(name, read),
                     known=listed(read),
                 )
+
+
+def _check_probes(doc: Document) -> None:
+    """A probe asks one thing that can be answered."""
+    read = [str(table.get("name")) for _, table in doc.tables("points") if "derived" not in table]
+    for path, table in doc.tables("probes"):
+        by_text = {"identity", "matches"} & table.keys()
+        by_value = {"point", "equals"} & table.keys()
+        if bool(by_text) == bool(by_value) or len(by_text or by_value) != 2:
+            doc.add("CG-1038", path)
+            continue
+        point = table.get("point", "")
+        if by_value and isinstance(point, str) and point not in read:
+            doc.add("CG-1028", (*path, "point"), value=point, guess=guess(point, read), known=listed(read))
+        try:
+            re.compile(str(table.get("matches", "")))
+        except re.error as bad:
+            must = Both(f"a regular expression ({bad})", f"정규식 ({bad})")
+            doc.add("CG-1007", (*path, "matches"), value=table.get("matches"), must=must)
 
 
 def _is_hex(text: str) -> bool:

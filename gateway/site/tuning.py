@@ -23,7 +23,9 @@ class Tuning(BaseModel):
     target: FiniteFloat | None = None  # cusum: the value a healthy channel has
     size: Positive | None = None  # the smallest change worth an alarm, in the point's unit
     span_s: Positive | None = None  # drift: length of the blocks compared; stuck: longest time without a change
-    onset: Positive | None = None  # the score that raises: -log10 of the chance of a false alarm a reading, of the default detector a ratio
+    onset: Positive | None = (
+        None  # the score that raises: a ratio of the default detector, -log10 of a chance elsewhere
+    )
 
     def but(self, other: Tuning | None) -> Tuning:
         """This, with what `other` says in its place."""

@@ -7,6 +7,8 @@ Secondary units may be sent as they are only in packs that say `bver` 26 (RFC 87
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 
@@ -118,6 +120,43 @@ def spelled(name: str) -> str:
     """The unit meant by a label's spelling of it ("℃", "m³/h", "µg/m³"); "" where that is not plain."""
     plain = unicodedata.normalize("NFKC", name).replace("μ", "u").replace("^", "").replace(" ", "")
     return next((unit for unit in (_SPELLINGS.get(plain.lower(), ""), plain) if unit in UNITS and unit != name), "")
+
+
+# Units of the registry that measure one thing: value in the first * factor + offset = value in the second
+_SAME: tuple[tuple[str, str, float, float], ...] = (
+    ("K", "Cel", 1.0, -273.15),
+    ("g", "kg", 1e-3, 0.0),
+    ("l", "m3", 1e-3, 0.0),
+    ("l/s", "m3/s", 1e-3, 0.0),
+    ("1/min", "1/s", 1 / 60, 0.0),
+    ("%", "/", 1.0, 0.0),  # "%" of RFC 8428 is a ratio
+    ("count", "/", 1.0, 0.0),
+)
+
+
+@cache
+def conversions(unit: str) -> Mapping[str, tuple[float, float]]:
+    """(factor, offset) from every unit that measures the same: value in `unit` = value * factor + offset. A code
+    (unit "") takes ratios and counts as they are."""
+    if unit == NO_UNIT:
+        return {"/": (1.0, 0.0), "count": (1.0, 0.0)}
+    if unit not in UNITS:
+        return {}
+    ours = UNITS[unit]
+    ways = {ours.base: (1.0, 0.0)}  # from a base to ours
+    for first, second, factor, offset in _SAME:
+        if second == ours.base:
+            ways[first] = (factor, offset)
+        elif first == ours.base:
+            ways[second] = (1 / factor, -offset / factor)
+    return {
+        name: (
+            theirs.factor * ways[theirs.base][0] / ours.factor,
+            (theirs.offset * ways[theirs.base][0] + ways[theirs.base][1] - ours.offset) / ours.factor,
+        )
+        for name, theirs in UNITS.items()
+        if theirs.base in ways
+    }
 
 
 def is_known(name: str) -> bool:

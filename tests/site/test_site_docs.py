@@ -21,7 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_every_profile_key_is_described() -> None:
     text = (DOCS / "profiles.md").read_text()
-    tables = (profile.DeviceTable, profile.LinkTable, profile.PointTable, profile.Capture)
+    tables = (profile.DeviceTable, profile.LinkTable, profile.PointTable, profile.Capture, profile.Probe)
     names = [name for table in tables for name in table.model_fields if name != "source"]
     for driver in map(registry.driver, registry.DRIVERS):
         names += [one.name for schema in (driver.point, driver.device) for one in dataclasses.fields(schema)]
