@@ -207,6 +207,16 @@ class Identifier(Protocol):
         ...
 
 
+Tap = Callable[[bool, bytes, int], None]  # (sent by us, bytes, CLOCK_BOOTTIME ns)
+
+
+@runtime_checkable
+class Tapped(Protocol):
+    """A reader that shows the bytes that pass, as they pass, to whoever sets `tap`. None costs nothing."""
+
+    tap: Tap | None
+
+
 @runtime_checkable
 class Learner(Protocol):
     """A reader that learns its devices' ways."""

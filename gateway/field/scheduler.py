@@ -15,16 +15,18 @@ import logging
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from gateway.field.clock import boottime_ns
 from gateway.site.plan import LinkPlan
 from protocols import registry
-from protocols.api import Batch, Identifier, Learner, LinkDown, Point, Quality, Reader, Writer, Written
+from protocols.api import Batch, Identifier, Learner, LinkDown, Quality, Reader, Writer, Written
 
 log = logging.getLogger("citygate.link")
+
+T = TypeVar("T")
 
 RECONNECT_FIRST_S, RECONNECT_LAST_S = 0.2, 15.0
 REPLUG_LAST_S = 5.0  # a serial port that was unplugged is looked for more often: looking costs nothing
@@ -54,10 +56,11 @@ class _Health:
         return True
 
 
-class _Write(NamedTuple):
-    point: Point
-    value: float
-    done: asyncio.Future[Written]
+class _Errand(NamedTuple):
+    """Something to be done on the open link between two polls, and who waits for it."""
+
+    work: Callable[[Reader[Any]], Awaitable[Any]]
+    done: asyncio.Future[Any]
 
 
 class LinkRunner:
@@ -74,7 +77,7 @@ class LinkRunner:
         self._shared_line = any(op.wire_s(plan.link) > 0 for op in plan.ops)
         self._phases = list(_phases(plan.ops, phase, self._shared_line))
         self._is_well = True  # no device has failed lately
-        self._writes: deque[_Write] = deque()
+        self._errands: deque[_Errand] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._unidentified = {op.device.name: op.device for op in plan.ops}
         self._started_ns: int | None = None
@@ -120,8 +123,29 @@ class LinkRunner:
             return _unwritten(Quality.LINK_DOWN, str(self.fault or "the link is not open"))
         if not isinstance(self.reader, Writer):
             return _unwritten(Quality.REFUSED, f"{self._plan.driver} devices are only read")
-        done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
-        self._writes.append(_Write(point, value, done))
+        begun = False
+
+        async def work(reader: Reader[Any]) -> Written:
+            nonlocal begun
+            begun = True
+            assert isinstance(reader, Writer), "a link's reader does not change its kind"
+            return await reader.write(point, value, self._plan.timeout_s)
+
+        try:
+            return await self.errand(work)
+        except LinkDown as down:
+            why = "interrupted: nobody knows whether it took effect" if begun else str(down)
+            return _unwritten(Quality.LINK_DOWN, why)
+
+    async def errand(self, work: Callable[[Reader[Any]], Awaitable[T]]) -> T:
+        """Give the open link to `work`, ahead of all polls: nothing else is asked for meanwhile, so it must be short
+        and bounded. What it raises is raised here; the link goes down only by a LinkDown. Raises LinkDown where the
+        link is not open, or went down before `work` was done."""
+        if not self.up:
+            raise self.fault or LinkDown("the link is not open")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(lambda over: over.cancelled() or over.exception())  # whoever asked may have gone
+        self._errands.append(_Errand(work, done))
         self._wake()
         return await done
 
@@ -134,7 +158,7 @@ class LinkRunner:
         finally:
             watch.cancel()
             self.up = False
-            self._refuse_writes("the link was closed")
+            self._refuse_errands(LinkDown("the link was closed"))
 
     async def _run(self, stop: asyncio.Event) -> None:
         pause_s = RECONNECT_FIRST_S
@@ -162,12 +186,14 @@ class LinkRunner:
             hint = f"; {down.hint}" if down.hint else ""
             log.error("link %s is down: %s%s [%s]", self.name, down, hint, down.code)
         self.up, self.fault = False, down
-        self._refuse_writes(str(down))
+        self._refuse_errands(down)
         self._sink(Batch.failed(self._channels, boottime_ns(), Quality.LINK_DOWN))
 
     async def _listen(self, reader: Reader[Any], stop: asyncio.Event) -> None:
         dropped = reader.counters.get("dropped", 0)
         while not stop.is_set():
+            if self._errands:
+                await self._carry_out(reader, self._errands.popleft())
             batch = await reader.read(self._ops, LISTEN_S)
             self.polls += 1
             if reader.counters.get("dropped", 0) > dropped:
@@ -175,6 +201,8 @@ class LinkRunner:
                 self._sink(Batch.failed(self._channels, boottime_ns(), Quality.NOT_POLLED))
             if len(batch.channel):
                 self._sink(batch)
+                if self._unidentified:
+                    await self._identify(reader)
 
     async def _poll(self, reader: Reader[Any], stop: asyncio.Event) -> None:
         begun_ns = boottime_ns()
@@ -182,9 +210,8 @@ class LinkRunner:
         ahead = dict(enumerate(self._phases))  # after the first poll, which is at once, everything falls into step
         while not stop.is_set():
             now_ns = boottime_ns()
-            if self._writes:
-                assert isinstance(reader, Writer), "`write` has seen to that"
-                await self._carry_out(reader, self._writes.popleft())
+            if self._errands:
+                await self._carry_out(reader, self._errands.popleft())
                 continue
             wait_ns = due[0][0] - now_ns
             if wait_ns > 0:
@@ -240,22 +267,28 @@ class LinkRunner:
                 log.warning("device %s on %s does not answer: asked less often", name, self.name)
         self._is_well = not any(health.failures for health in self._health.values())
 
-    async def _carry_out(self, reader: Writer, write: _Write) -> None:
+    async def _carry_out(self, reader: Reader[Any], errand: _Errand) -> None:
         """A person asks: quarantine does not count."""
         begun_ns = boottime_ns()
-        outcome = _unwritten(Quality.LINK_DOWN, "interrupted: nobody knows whether it took effect")
         try:
-            outcome = await reader.write(write.point, write.value, self._plan.timeout_s)
+            result = await errand.work(reader)
+        except LinkDown as down:
+            _refuse(errand, down)
+            raise
+        except asyncio.CancelledError:
+            _refuse(errand, LinkDown("the link was closed"))
+            raise
+        except Exception as bad:  # the errand's own mistake is its owner's, not the link's
+            _refuse(errand, bad)
+        else:
+            if not errand.done.done():
+                errand.done.set_result(result)
         finally:
             self._busy_ns += boottime_ns() - begun_ns
-            if not write.done.done():
-                write.done.set_result(outcome)
 
-    def _refuse_writes(self, why: str) -> None:
-        while self._writes:
-            done = self._writes.popleft().done
-            if not done.done():
-                done.set_result(_unwritten(Quality.LINK_DOWN, why))
+    def _refuse_errands(self, why: LinkDown) -> None:
+        while self._errands:
+            _refuse(self._errands.popleft(), why)
 
     async def _identify(self, reader: Reader[Any]) -> bool:
         """Ask one device that has answered who it is, while nothing else is to do. False where nobody is left."""
@@ -293,6 +326,11 @@ def _phases(ops: Sequence[Any], phase: float, shared_line: bool) -> Iterator[int
         before[op.period_s] += 1
         at = (phase + share) % 1.0
         yield round((at if at >= 0.5 else at + 1.0) * op.period_s * 1e9)
+
+
+def _refuse(errand: _Errand, why: Exception) -> None:
+    if not errand.done.done():
+        errand.done.set_exception(why)
 
 
 def _unwritten(quality: Quality, why: str) -> Written:

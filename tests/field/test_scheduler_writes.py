@@ -174,3 +174,28 @@ def test_phases_are_spread_after_the_first_poll(play: Callable[..., Any]) -> Non
     assert 0.06 < runner.used < 0.11
     line, _ = play([op("a", 0)], 2.0, phase=0.3)
     assert [at for at, _ in line.done] == [0.0, 1.3]
+
+
+def test_an_errand_has_the_link_to_itself_and_its_mistakes_are_its_own(play: Callable[..., Any]) -> None:
+    results: list[object] = []
+
+    async def scene(line: Line, runner: LinkRunner) -> None:
+        async def look(reader: Any) -> str:
+            await reader._take("look")
+            return "seen"
+
+        async def stumble(reader: Any) -> None:
+            raise KeyError("no such point")
+
+        await asyncio.sleep(0.3)
+        results.append(await runner.errand(look))
+        with pytest.raises(KeyError):
+            await runner.errand(stumble)
+        line.is_gone = True
+        with pytest.raises(LinkDown):
+            await runner.errand(look)
+
+    line, runner = play([op("a", 0)], 1.5, scene)
+    assert results == ["seen"]
+    assert [what for _, what in line.done][:2] == ["a", "look"]
+    assert runner.fault is not None
