@@ -11,6 +11,7 @@ from gateway import VERSION
 
 Verb = Callable[[argparse.Namespace], int]
 
+CENTER_KEYS = ("key", "waiting", "accept", "revoke")
 EPILOG = """\
 examples:
   citygate demo --seconds 60            a simulated city block, end to end
@@ -77,11 +78,28 @@ def _parser() -> argparse.ArgumentParser:
         "citygate center --bind 0.0.0.0:5683 --db center.db --credentials intake",
     )
     center.add_argument(
-        "look", nargs="?", choices=["tail", "gaps", "gateways"], help="show what the database holds and exit"
+        "look",
+        nargs="?",
+        choices=["tail", "gaps", "gateways", *CENTER_KEYS],
+        help="show what the database holds and exit; key, waiting, accept NAME FINGERPRINT, revoke NAME: who may enrol",
     )
+    center.add_argument("gateway", nargs="?", default="", help="with accept, revoke: the gateway's id")
+    center.add_argument("fingerprint", nargs="?", default="", help="with accept: as citygate enrol prints it")
     center.add_argument("--bind", default="127.0.0.1:5683", help="address to listen at (default 127.0.0.1:5683)")
     center.add_argument("--db", default="center.db", help="SQLite file (default center.db)")
+    center.add_argument(
+        "--sink",
+        metavar="WHERE",
+        help="instead of --db: sqlite:FILE, jsonl:FOLDER, or nats://HOST:PORT/NAME for several centers side by side",
+    )
     center.add_argument("--credentials", default="credentials", help="folder with one OSCORE context a gateway")
+    center.add_argument(
+        "--observer",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="credentials by this name may look up all gateways in the resource directory; may be repeated",
+    )
     center.add_argument("--insecure", action="store_true", help="also take plain CoAP: for a bench, never a city")
     center.add_argument("--json", action="store_true", help="with tail, gaps, gateways: JSON lines")
 
@@ -90,7 +108,18 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="one JSON object a fault")
     check.add_argument("--lang", choices=["en", "ko"], help="language (default: the locale's)")
 
-    plan = add("plan", _plan, "what is polled when, and how busy each line is", "citygate plan site.toml")
+    _profiles(add("profile", _profile, "the library of device profiles", "citygate profile search 유량"))
+
+    schema = add(
+        "schema",
+        _schema,
+        "the JSON Schema of profiles or sites, for editors",
+        "citygate schema profile --out profile.schema.json",
+    )
+    schema.add_argument("kind", choices=["profile", "site"])
+    schema.add_argument("--out", metavar="FILE", default="", help="write it there instead of to standard output")
+
+    plan = add("plan", _plan, "what is polled when, how busy lines are, and who gets what", "citygate plan site.toml")
     plan.add_argument("site", help="site file")
     plan.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -129,22 +158,67 @@ def _parser() -> argparse.ArgumentParser:
     bus.add_argument("site", help="site file")
     bus.add_argument("--json", action="store_true", help="one JSON object")
 
+    enrol = add(
+        "enrol",
+        _enrol,
+        "agree on an OSCORE context with a center (EDHOC), each side knowing the other's key",
+        "citygate enrol site.toml --center 3f2a-91bc-0d44-7e1b-a0c2-55f9-8d63-e417 --wait 600",
+    )
+    enrol.add_argument("site", help="site file")
+    enrol.add_argument("--upstream", default="", help="which of the site's upstreams, where there are several")
+    enrol.add_argument("--center", default="", metavar="FINGERPRINT", help="as citygate center key prints it there")
+    enrol.add_argument("--wait", type=float, default=0.0, metavar="S", help="until an operator accepts (default 0)")
+    enrol.add_argument(
+        "--rebind", action="store_true", help="the card moved to this machine for good: take its key over"
+    )
+    enrol.add_argument("--json", action="store_true", help="one JSON object")
+
     keys = add(
         "credentials",
         _credentials,
         "make the pair of OSCORE contexts of one gateway and its center",
         "citygate credentials new --gateway cab-7 --out-gateway credentials/center --out-center intake",
     )
-    keys.add_argument("action", choices=["new"])
-    keys.add_argument("--gateway", required=True, help="the gateway's id, as in its site file")
+    keys.add_argument(
+        "action", choices=["new", "begin"], help="begin: numbers for a key that systemd hands over and nobody has used"
+    )
+    keys.add_argument("--gateway", default="", help="the gateway's id, as in its site file")
     keys.add_argument("--out-gateway", required=True, metavar="DIR", help="folder for the gateway's half")
     keys.add_argument(
         "--out-center",
-        required=True,
+        default="",
         metavar="DIR",
         help="the center's credentials folder; its half goes into a subfolder",
     )
     return parser
+
+
+def _profiles(profile: argparse.ArgumentParser) -> None:
+    """The verbs below `citygate profile`."""
+    whats = profile.add_subparsers(dest="what", required=True, metavar="WHAT")
+    about = {
+        "list": "every profile that a site can name",
+        "search": "profiles in which all words occur: vendor, model, name, role, point, in Korean or English",
+        "show": "one profile in full",
+        "test": "decode its captures, byte by byte to value",
+        "new": "write one to be filled in",
+    }
+    for what, words in about.items():
+        one = whats.add_parser(what, help=words, description=words)
+        if what == "new":
+            one.add_argument("name", help="FAMILY/VENDOR-MODEL, as water/acme-f100")
+            one.add_argument("--protocol", choices=["modbus", "serial", "ble", "coap"], default="modbus")
+            one.add_argument("--out", metavar="DIR", default="profiles", help="folder of profiles (default profiles)")
+            continue
+        if what == "list":
+            one.add_argument("--family", default="", help="water, streetlight, air, traffic, other")
+            one.add_argument("--protocol", default="", help="modbus, serial, ble, coap")
+        elif what == "search":
+            one.add_argument("words", nargs="+")
+        else:
+            one.add_argument("name", help="family/vendor-model, or a file")
+        one.add_argument("--profiles", metavar="DIR", action="append", default=[], help="look there first")
+        one.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -172,6 +246,12 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _center(args: argparse.Namespace) -> int:
+    if args.look in CENTER_KEYS:
+        from gateway.tools import enrol
+
+        named = (args.gateway, args.fingerprint)[: {"accept": 2, "revoke": 1}.get(args.look, 0)]
+        decided: Callable[..., int] = getattr(enrol, args.look)
+        return decided(args.credentials, *named, args.json)
     if args.look:
         from gateway.center import look
 
@@ -179,13 +259,32 @@ def _center(args: argparse.Namespace) -> int:
         return shown(args.db, args.json)
     from gateway.center.main import run
 
-    return run(args.bind, args.db, args.credentials, args.insecure)
+    return run(args.bind, args.sink or args.db, args.credentials, args.insecure, args.observer)
 
 
 def _check(args: argparse.Namespace) -> int:
     from gateway.tools.check import run
 
     return run(args.paths, json=args.json, lang=args.lang)
+
+
+def _profile(args: argparse.Namespace) -> int:
+    from gateway.tools import profile
+
+    if args.what == "list":
+        return profile.list_profiles(args.profiles, args.family, args.protocol, json=args.json)
+    if args.what == "search":
+        return profile.search(args.words, args.profiles, json=args.json)
+    if args.what == "new":
+        return profile.new(args.name, args.protocol, args.out)
+    verb = profile.show if args.what == "show" else profile.test
+    return verb(args.name, args.profiles, json=args.json)
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from gateway.tools import schema
+
+    return schema.run(args.kind, args.out)
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -227,9 +326,17 @@ def _bus(args: argparse.Namespace) -> int:
     return run(args.site, json=args.json)
 
 
-def _credentials(args: argparse.Namespace) -> int:
-    from gateway.tools.credentials import new
+def _enrol(args: argparse.Namespace) -> int:
+    from gateway.tools.enrol import enrol
 
+    return enrol(args.site, args.upstream, args.center, wait_s=args.wait, rebind=args.rebind, json=args.json)
+
+
+def _credentials(args: argparse.Namespace) -> int:
+    from gateway.tools.credentials import begin, new
+
+    if args.action == "begin":
+        return begin(args.out_gateway)
     return new(args.gateway, args.out_gateway, args.out_center)
 
 
