@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test test-peers check bench lock clean help
+.PHONY: run test test-peers check bench deb lock clean help
 
 help:
 	@echo "make run         the demo: a simulated city block, end to end (make run ARGS='--seconds 60 --json')"
 	@echo "make test        the tests (ARGS= goes to pytest)"
 	@echo "make test-peers  tests against real peers; says which system packages are missing"
 	@echo "make check       ruff, mypy --strict, import contracts, profile lint"
+	@echo "make deb         Debian packages for amd64 and arm64 in dist/ (make deb ARGS='--arch amd64')"
 	@echo "make bench       every benchmark (or: .venv/bin/python -m benchmarks NAME [--json])"
 
 run: $(READY)
@@ -35,10 +36,15 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks all $(ARGS)
 
+# Debian 12 has Python 3.11, and the package is built by that minor: make PYTHON=python3.11 deb
+deb: $(READY)
+	@$(BIN)/python packaging/build.py $(ARGS)
+
 # Rewrites the lock files from pyproject.toml; needs uv (pip install uv).
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock:
 	uv pip compile pyproject.toml --extra dev --extra test --extra bench $(LOCKED) -o requirements.lock
+	uv pip compile pyproject.toml -c requirements.lock --no-annotate $(LOCKED) -o packaging/runtime.lock
 	uv pip compile --group pyproject.toml:peers $(LOCKED) -o requirements-peers.lock
 
 $(READY): requirements.lock pyproject.toml
