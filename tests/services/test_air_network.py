@@ -292,7 +292,7 @@ WILD = st.one_of(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrays(np.float64, (6, 30), elements=WILD), st.lists(st.floats(-1e6, 1e9), min_size=6, max_size=6))
 def test_wild_values_and_times_leave_it_finite(learnt: City, values: Air, jumps: list[float]) -> None:
     watch = learnt.again().watch

@@ -91,6 +91,21 @@ def test_a_leak_shows_within_nights_and_once_and_its_repair() -> None:
     assert found[1][2] >= 20
 
 
+def test_a_stuck_meter_is_named_and_its_nights_are_not_judged() -> None:
+    flow = flows(20, 20, 0.0)
+    stuck_at = 12 * DAY + 40
+    flow[stuck_at : stuck_at + 4 * DAY] = [flow[stuck_at]] * 4 * DAY
+    found = told(night(meter()), flow)
+    assert found == [("water.sensor_stuck", "ONSET", 12), ("water.sensor_stuck", "CLEAR", 16)]
+
+
+def test_a_meter_that_throws_spikes_is_named() -> None:
+    flow = flows(20, 20, 0.0)
+    for at in (20, 50, 90, 130):
+        flow[12 * DAY + at] += 60.0
+    assert ("water.sensor_spikes", "ONSET", 12) in told(night(meter()), flow)
+
+
 def test_backflow_is_told_while_it_lasts() -> None:
     flow = flows(1, 1, 0.0)
     flow[100:110] = [-5.0] * 10

@@ -1,5 +1,5 @@
 """A zone with too few pressures for `zone`: what its flow says alone. In: a row every few minutes. Out: a leak that
-shows in the minimum night flow, water that flows backwards.
+shows in the minimum night flow, water that flows backwards, a meter that is stuck, noisy, throws spikes or is silent.
 
 Between two and four at night a zone draws the least, and what rises night by night is leakage. The night flow is the
 lowest hour of those two; its rise over the usual night is added up (CUSUM, Page 1954) in units of their scatter.
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from gateway.services.sentence import duration
 from gateway.services.watch import Finding, Row
+from gateway.services.water import sensors, told
 from gateway.services.water.network import Zone
+from gateway.services.water.sensors import KINDS, Habits
 from gateway.site.plan import Plan
 from gateway.spool.records import Phase
 
@@ -26,6 +28,7 @@ F64 = NDArray[np.float64]
 
 NIGHT = (2, 4)  # local hours
 HOUR_S = 3600.0
+LEARN_H = 72  # hours in which it is learnt how long a meter rests
 USUAL_NIGHTS = 28
 LEAST_NIGHTS = 7
 SLACK = 0.75  # scatters that a night may be above the usual one for nothing
@@ -49,8 +52,12 @@ class NightWatch:
         "leaking",
         "back_s",
         "back",
+        "habits",
+        "faulty",
+        "rows",
+        "block",
     )
-    PARTS: ClassVar[tuple[type, ...]] = ()
+    PARTS: ClassVar[tuple[type, ...]] = (Habits,)
 
     def __init__(self, plan: Plan, zone: Zone) -> None:
         settings = plan.services.water
@@ -69,13 +76,18 @@ class NightWatch:
         self.leaking = False
         self.back_s = np.zeros(zone.flows)
         self.back = np.zeros(zone.flows, bool)
+        self._rows = max(1, round(HOUR_S / self.step_s))
+        self.habits = Habits.new(zone.flows)
+        self.faulty = np.zeros((len(KINDS), zone.flows), bool)
+        self.rows: list[F64] = []  # of the open hour
+        self.block = -1  # the open hour
 
     def row(self, utc_s: float, values: Row) -> Sequence[Finding]:
         """f64[flows] of the step at `utc_s`."""
         sane = np.where(np.abs(values) < 1e9, values, np.nan)
-        found = self._backflow(utc_s, sane)
+        found = self._meters(utc_s, sane) + self._backflow(utc_s, sane)
         there = datetime.fromtimestamp(utc_s, UTC).astimezone(self._clock)
-        inflow = float(self._zone.inflow @ sane)
+        inflow = float(self._zone.inflow @ np.where(self.faulty.any(axis=0), np.nan, sane))
         if NIGHT[0] <= there.hour < NIGHT[1]:
             if there.toordinal() != self.day:
                 self.day, self.low, self.count = there.toordinal(), np.inf, 0
@@ -90,6 +102,24 @@ class NightWatch:
             if np.isfinite(self.low):
                 found += self._night(utc_s, self.low)
             self.day, self.low = -1, np.inf
+        return found
+
+    def _meters(self, utc_s: float, flows: F64) -> list[Finding]:
+        """Meters that are at fault by what they say themselves, judged hour by hour."""
+        block = int(utc_s // HOUR_S)
+        found: list[Finding] = []
+        if block > self.block and self.rows:
+            before = self.faulty
+            learning = self.habits.hours < LEARN_H
+            self.faulty, _ = sensors.judge(self.habits, np.array(self.rows), before, learning, self._rows)
+            for kind, flow in np.argwhere(self.faulty != before).tolist():
+                phase = Phase.ONSET if self.faulty[kind, flow] else Phase.CLEAR
+                found.append(told.sensor(self._zone, utc_s, KINDS[kind], phase, flow, 1, 0.0))
+            self.rows = []
+        if block >= self.block:  # else the clock was set back: this hour has been judged
+            self.block = block
+            if len(self.rows) < self._rows:
+                self.rows.append(flows)
         return found
 
     def _night(self, utc_s: float, low: float) -> list[Finding]:

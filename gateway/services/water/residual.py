@@ -18,10 +18,12 @@ Mask = NDArray[np.bool_]
 
 MOST_PRODUCTS = 5  # flows whose products are used: of more, a week does not tell the coefficients
 RIDGE = 1e-3  # of the number of hours
+LONG_H = 6  # hours that hang together
 MEMORY_H = 12  # lags over which residuals are taken to hang together
-DIAGONAL = 0.5  # share of the covariance that is taken as each sensor's own: a week knows little of the rest
+CALM = 3.0  # times as much as an ordinary hour, at most, one of low scatter counts
 OUTLIER = 6.0  # robust scatters
 PASSES = 3
+CALM_RIDGE = 0.1  # of the number of hours
 LEAST_H = 72
 
 
@@ -64,13 +66,16 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Model:
     """`kept` bool[terms]; `centre`, `scale` of them; `weights` f64[1 + kept, sensors]; `spread` f64[1 + kept,
-    1 + kept], (X'X)^-1; `covariance` f64[sensors, sensors] of an hour's residual as it counts in a long mean."""
+    1 + kept], (X'X)^-1; `calm` f64[1 + kept]: log weight of an hour, linear in its terms, as demand scatters more the
+    more of it there is; `covariance` f64[sensors, sensors] of an hour's residual of weight 1 as it counts in a long
+    mean."""
 
     kept: Mask
     centre: F64
     scale: F64
     weights: F64
     spread: F64
+    calm: F64
     covariance: F64
 
     def design(self, terms: F64) -> F64:
@@ -82,6 +87,10 @@ class Model:
         result: F64 = pressures - self.design(terms) @ self.weights
         return result
 
+    def weight(self, terms: F64) -> F64:
+        """f64[hours]: what each counts in a mean; 0 where a term is missing."""
+        return _weight(self.design(terms), self.calm)
+
     def of_means(self, means: F64) -> F64:
         """Mean residuals f64[..., sensors] of stretches told by f64[..., 1 + terms + sensors]: their 1 (or 0, for the
         difference of two), mean terms and mean pressures."""
@@ -92,12 +101,13 @@ class Model:
         return result
 
     def mean_covariance(self, terms: F64, unknown: float = 0.0) -> F64:
-        """Of the mean residual over the hours `terms`: what hours scatter, what the fit does not know out there, and
-        `unknown`, the same of what it is compared with."""
+        """Of the weighted mean residual over the hours `terms`: what hours scatter, what the fit does not know out
+        there, and `unknown`, the same of what it is compared with."""
         design = self.design(terms)
-        known = design[np.isfinite(design).all(axis=1)]
-        middle = known.mean(axis=0)
-        result: F64 = self.covariance * (1.0 / len(known) + middle @ self.spread @ middle + unknown)
+        design = design[np.isfinite(design).all(axis=1)]
+        weight = _weight(design, self.calm)
+        middle = weight @ design / weight.sum()
+        result: F64 = self.covariance * (1.0 / weight.sum() + middle @ self.spread @ middle + unknown)
         return result
 
 
@@ -127,7 +137,27 @@ def fit(terms: F64, pressures: F64, kept: Mask) -> Model | None:
     share = np.maximum(present.mean(axis=0), 0.1)
     weights[:, present.sum(axis=0) < max(LEAST_H, 3 * design.shape[1])] = np.nan  # too little is known of it
     freedom = max(0.3, 1.0 - design.shape[1] / len(rows))
-    return Model(kept, centre, scale, weights, spread, _covariance(residual, share) / freedom)
+    calm = _calm(design, residual)
+    weighted = residual * np.sqrt(_weight(design, calm))[:, None]
+    return Model(kept, centre, scale, weights, spread, calm, _covariance(weighted, share) / freedom)
+
+
+def _weight(design: F64, calm: F64) -> F64:
+    whole: Mask = np.asarray(np.isfinite(design).all(axis=1))
+    log = np.where(whole, np.where(whole[:, None], design, 0.0) @ calm, 0.0)
+    result: F64 = np.where(whole, np.exp(np.clip(log, -np.log(CALM), np.log(CALM))), 0.0)
+    return result
+
+
+def _calm(design: F64, residual: F64) -> F64:
+    """f64[1 + terms]: -log of the mean square of all sensors of an hour, linear in its terms, around its median."""
+    square = (residual**2).mean(axis=0)
+    size = (residual**2 / np.where(square > 0.0, square, 1.0)).mean(axis=1)
+    log = -np.log(np.maximum(size, 1e-2))
+    log -= np.median(log)
+    ridge = CALM_RIDGE * len(design) * np.eye(design.shape[1])
+    result: F64 = np.linalg.solve(design.T @ design + ridge, design.T @ log)
+    return result
 
 
 def _solved(design: F64, known: F64, present: Mask, spread: F64, ridge: F64) -> F64:
@@ -152,7 +182,9 @@ def _covariance(residual: F64, share: F64) -> F64:
         total += (1.0 - lag / MEMORY_H) * (cross + cross.T)
     total /= hours * np.sqrt(np.outer(share, share))
     own = np.maximum(np.diag(total), np.maximum((residual**2).mean(axis=0) / share, 1e-12))
-    shrunk = (1.0 - DIAGONAL) * total
+    # the fewer stretches that do not hang together there are for so many sensors, the less is known of what they share
+    own_share = residual.shape[1] / (residual.shape[1] + hours / LONG_H)
+    shrunk = (1.0 - own_share) * total
     np.fill_diagonal(shrunk, own)
     values, vectors = np.linalg.eigh(shrunk)  # with gaps it need not be a covariance
     safe: F64 = (vectors * np.maximum(values, 1e-3 * float(own.mean()))) @ vectors.T

@@ -26,6 +26,7 @@ TOGETHER = 0.1  # of the columns: more than these do not break down in one and t
 SPIKES = 3  # within a day
 SPIKE_MEMORY_H = 24
 CALM_H = 12  # without a spike, after spikes
+HIGH = 0.98  # one hour in fifty is above it
 LEAST_ROWS = 4  # an hour of fewer rows says nothing of scatter
 
 
@@ -134,7 +135,11 @@ def _scatter(habits: Habits, rows: F64, state: Mask, faulty: Mask, learning: boo
     # a spike shows at its neighbours, too, half as high: only the highest of three in a row counts
     around = np.vstack([np.zeros((1, off.shape[1])), filled, np.zeros((1, off.shape[1]))])
     peak = over & (filled >= around[:-2]) & (filled > around[2:])
-    noisy = known & many & (middle > np.maximum(NOISY * usual, 1.5 * most))
+    # of few rows one spike moves most: without it and its neighbours the hour may be an ordinary one
+    beside = over & (peak | np.vstack([peak[1:], peak[:1] & False]) | np.vstack([peak[:1] & False, peak[:-1]]))
+    others = _middle(np.where(beside, np.nan, off))
+    calmer = np.where((peak.sum(axis=0) == 1) & np.isfinite(others), others, middle)
+    noisy = known & many & (calmer > np.maximum(NOISY * usual, 1.5 * most))
     habits.noisy = np.clip(habits.noisy + np.where(noisy, 1.0, np.where(many, -1.0, 0.0)), 0.0, 2.0 * NOISY_H)
     state[2] = np.where(state[2], habits.noisy > 0, habits.noisy >= NOISY_H)
     peak &= (peak.sum(axis=1) <= max(1.0, TOGETHER * peak.shape[1]))[:, None]  # a pump starts, a valve closes
@@ -157,14 +162,26 @@ def usual_scatter(habits: Habits) -> tuple[F64, F64, F64]:
     """(usual scatter from row to row, the scatter and the largest jump that one hour in fifty exceeds), f64[columns];
     NaN while unknown."""
     filled = min(habits.hours, KEPT_H)
-    result = np.full((3, habits.scatter.shape[1]), np.nan)
-    for column in range(result.shape[1]):
-        scatter, jump = habits.scatter[:filled, column], habits.jump[:filled, column]
-        scatter, jump = scatter[np.isfinite(scatter)], jump[np.isfinite(jump)]
-        if len(scatter) and len(jump):
-            result[:, column] = np.median(scatter), _high(scatter), _high(jump)
-    return result[0], result[1], result[2]
+    scatter, many = _ordered(habits.scatter[:filled])
+    jump, more = _ordered(habits.jump[:filled])
+    known = (many > 0) & (more > 0)
+    middle = 0.5 * (_at(scatter, (many - 1) // 2) + _at(scatter, many // 2))
+    high, highest = _at(scatter, (HIGH * many).astype(np.int64)), _at(jump, (HIGH * more).astype(np.int64))
+    return np.where(known, middle, np.nan), np.where(known, high, np.nan), np.where(known, highest, np.nan)
 
 
-def _high(values: F64) -> float:
-    return float(np.sort(values)[min(len(values) - 1, int(0.98 * len(values)))])
+def _middle(values: F64) -> F64:
+    ordered, many = _ordered(values)
+    return np.where(many > 0, _at(ordered, many // 2), np.nan)
+
+
+def _ordered(values: F64) -> tuple[F64, NDArray[np.int64]]:
+    """(each column in order, what is missing last; how many are known)."""
+    return np.sort(values, axis=0), np.isfinite(values).sum(axis=0)
+
+
+def _at(ordered: F64, place: NDArray[np.int64]) -> F64:
+    """f64[columns]: of each column of `ordered` the value at its own `place`; NaN where there is none."""
+    if not len(ordered):
+        return np.full(ordered.shape[1], np.nan)
+    return ordered[np.clip(place, 0, len(ordered) - 1), np.arange(ordered.shape[1])]

@@ -16,9 +16,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.services.sentence import duration
 from gateway.services.watch import Finding, Row
-from gateway.services.water import network, sensors
+from gateway.services.water import network, sensors, told
+from gateway.services.water.history import KEPT_H, RECENT_H, History, average
 from gateway.services.water.leak import SETTLED_H, Change, Leaks
 from gateway.services.water.plateau import Plateaus
 from gateway.services.water.residual import Model, Terms, fit, weigh
@@ -30,22 +30,18 @@ F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 HOUR_S = 3600.0
-KEPT_H = 1008  # six weeks
-FRESH_H = 48  # hours so young are not learnt from: a leak may have begun
-RECENT_H = 72
 REFIT_H = 24
-SHARE = 0.6  # of its hours that a window needs
 LONE = 8.0  # scatters: so far a sensor alone has to be off what the others say
 LONE_SIZE = 3.0  # of its scatter from row to row
 QUIET = 2.0  # mean squares: less is nothing unusual
 DRIVER = 3.0  # mean squares: from here on a flow or level may be what is wrong
 DRIVER_SIZE = 0.3  # of its own standard deviation
-FALLING = 0.02  # of the usual inflow
 CANDIDATES = 4
 WAIT_H = 24  # a fault of a flow or level that grows has shown by then
 WELL_H = 6
 UNLIKE_H = 3
 RETURNED_H = 24  # a pressure that was at fault may have come back with another offset
+ANEW_H = 12  # of them the last, which show it
 
 
 @dataclass(slots=True)
@@ -70,23 +66,16 @@ class ZoneWatch:
         "wrong",
         "leaks",
         "standing",
-        "terms",
-        "pressures",
-        "shift",
-        "usable",
-        "raw_terms",
-        "raw_pressures",
+        "history",
         "returned",
-        "inflow",
         "absent",
         "waited",
-        "hour",
         "learnt_h",
         "rows",
         "filled",
         "block",
     )
-    PARTS: ClassVar[tuple[type, ...]] = (Habits, Plateaus, Wrong, Leaks)
+    PARTS: ClassVar[tuple[type, ...]] = (Habits, Plateaus, Wrong, Leaks, History)
 
     def __init__(self, plan: Plan, zone: network.Zone) -> None:
         settings = plan.services.water
@@ -106,17 +95,10 @@ class ZoneWatch:
         self.wrong: dict[int, Wrong] = {}
         self.leaks = Leaks.new(1 + terms + pressures)
         self.standing: dict[int, str] = {}
-        self.terms = np.full((KEPT_H, terms), np.nan)
-        self.pressures = np.full((KEPT_H, pressures), np.nan)
-        self.shift = np.zeros((KEPT_H, pressures))
-        self.usable = np.zeros(KEPT_H, bool)
-        self.raw_terms = np.full((RECENT_H, terms), np.nan)
-        self.raw_pressures = np.full((RECENT_H, pressures), np.nan)
+        self.history = History.new(terms, pressures)
         self.returned = np.zeros(pressures)
-        self.inflow = np.full(KEPT_H, np.nan)
         self.absent = np.zeros(zone.drivers, bool)
         self.waited = 0
-        self.hour = 0
         self.learnt_h = -1  # the hour up to which the models have learnt; -1: none yet
         self.rows = np.full((self._rows, columns), np.nan)
         self.filled = 0
@@ -154,10 +136,9 @@ class ZoneWatch:
         self._push(clean)
         self.rows[:] = np.nan
         self.filled = 0
-        self.hour += 1
-        if self.hour >= self._learn_h and self._zone.pressures:
-            if self.learnt_h < 0 or self.hour - self.learnt_h >= REFIT_H:
-                self.learnt_h = self.hour
+        if self.history.hour >= self._learn_h and self._zone.pressures:
+            if self.learnt_h < 0 or self.history.hour - self.learnt_h >= REFIT_H:
+                self.learnt_h = self.history.hour
                 self._models.clear()
             found += self._together(utc_s)
         return found
@@ -168,7 +149,7 @@ class ZoneWatch:
             phase = Phase.ONSET if self.faulty[kind, column] else Phase.CLEAR
             if phase is Phase.CLEAR and column >= self._zone.drivers:
                 self.returned[column - self._zone.drivers] = RETURNED_H
-            found.append(self._sensor(utc_s, KINDS[kind], phase, column, 1, 0.0))
+            found.append(told.sensor(self._zone, utc_s, KINDS[kind], phase, column, 1, 0.0))
         return found
 
     def _pumps(self, utc_s: float, off: F64) -> list[Finding]:
@@ -194,64 +175,28 @@ class ZoneWatch:
 
     def _push(self, rows: F64) -> None:
         zone, out = self._zone, self._out()
-        drivers = rows[:, : zone.drivers]
-        terms = _mean(np.array([self._terms.values(row) for row in drivers]))
-        pressures = _mean(rows[:, zone.drivers :])
-        self.raw_terms = np.vstack([self.raw_terms[1:], terms])
-        self.raw_pressures = np.vstack([self.raw_pressures[1:], pressures])
-        at = self.hour % KEPT_H
-        self.terms[at] = np.where(self._terms.without(out[: zone.drivers]), terms, np.nan)
-        self.pressures[at] = np.where(out[zone.drivers :] | (self.returned > 0), np.nan, pressures)
+        terms = average(np.array([self._terms.values(row) for row in rows[:, : zone.drivers]]))
+        trusted = self._terms.without(out[: zone.drivers]), ~(out[zone.drivers :] | (self.returned > 0))
         model = self._model(out[: zone.drivers]) if self.learnt_h >= 0 else None
-        self.shift[at] = self.leaks.expected(model) if model is not None else 0.0
-        self.usable[at] = True
-        flows = terms[: zone.flows]
-        self.inflow[at] = float(zone.inflow @ np.where(out[: zone.flows], np.nan, flows)) if zone.flows else np.nan
+        shift = self.leaks.expected(model) if model is not None else np.zeros(zone.pressures)
+        inflow = float(zone.inflow @ np.where(out[: zone.flows], np.nan, terms[: zone.flows]))
+        self.history.push(terms, average(rows[:, zone.drivers :]), shift, inflow, trusted)
 
     def _model(self, absent: Mask) -> Model | None:
         key = (self.learnt_h, tuple(absent.tolist()))
         if key not in self._models:
-            order = np.arange(max(0, self.learnt_h - KEPT_H), self.learnt_h)
-            if len(order) > self._learn_h + FRESH_H:
-                order = order[:-FRESH_H]
-            elif len(order) > self._learn_h:
-                order = order[: self._learn_h]
-            at = order % KEPT_H
-            at = at[self.usable[at]]
-            kept = self._terms.without(absent)
-            self._models[key] = fit(self.terms[at], self.pressures[at] - self.shift[at], kept)
+            past = self.history
+            at = past.learnt_from(self.learnt_h, self._learn_h)
+            self._models[key] = fit(past.terms[at], past.pressures[at] - past.shift[at], self._terms.without(absent))
         return self._models[key]
-
-    def _recent(self, hours: int) -> NDArray[np.int64]:
-        return np.arange(max(0, self.hour - hours), self.hour) % KEPT_H
 
     def _window(self, model: Model, hours: int) -> tuple[F64 | None, F64 | None]:
         """(mean residual of the last `hours` less what is no news, its covariance)."""
-        at = self._recent(hours)
-        terms = self.terms[at]
-        residual = model.residual(terms, self.pressures[at])
-        known = np.isfinite(residual)
-        if known.any(axis=1).sum() < SHARE * hours:
+        found = self.history.residual(model, hours)
+        if found is None:
             return None, None
-        enough = known.sum(axis=0) >= SHARE * hours
-        mean = np.where(enough, _mean(residual), np.nan) - self.leaks.expected(model)
-        mean = np.where(self.returned > 0, np.nan, mean)
-        return (
-            (mean, model.mean_covariance(terms[known.any(axis=1)], self.leaks.unknown()))
-            if enough.any()
-            else (None, None)
-        )
-
-    def _means(self, model: Model, hours: int) -> F64 | None:
-        """f64[1 + terms + pressures] of the last `hours`: 1, mean terms, and pressures that belong to them even where
-        some hours of a pressure are missing."""
-        at = self._recent(hours)
-        at = at[np.isfinite(self.terms[at][:, model.kept]).all(axis=1)]
-        if not len(at):
-            return None
-        terms = self.terms[at].mean(axis=0)
-        residual = _mean(model.residual(self.terms[at], self.pressures[at]))
-        return np.concatenate([[1.0], terms, model.design(terms[None])[0] @ model.weights + residual])
+        news = np.where(self.returned > 0, np.nan, found[0] - self.leaks.expected(model))
+        return news, model.mean_covariance(found[1], self.leaks.unknown())
 
     def _together(self, utc_s: float) -> list[Finding]:
         found = self._recovered(utc_s)
@@ -271,7 +216,7 @@ class ZoneWatch:
             return found + lone
         rest = max((weigh(m, c)[0].rest for m, c in windows if m is not None and c is not None), default=0.0)
         if rest > QUIET:
-            self.usable[self._recent(1)] = False
+            self.history.usable[self.history.recent(1)] = False
         if rest <= QUIET:
             self.waited = 0
         else:
@@ -279,24 +224,24 @@ class ZoneWatch:
             if driver is not None:
                 return found + driver
         if self.leaks.settling > 0:
-            self.usable[self._recent(1)] = False
+            self.history.usable[self.history.recent(1)] = False
             self.leaks.settling -= 1
             if self.leaks.settling == 0:
-                means = self._means(model, SETTLED_H)
+                means = self.history.means(model, SETTLED_H)
                 if means is not None:
                     for change in self.leaks.settle(model, means, SETTLED_H):
-                        found += self._leak(utc_s, change)
+                        found.append(self._leak(utc_s, change))
                 else:
                     self.leaks.settling = SETTLED_H
             return found
-        if rest < QUIET and self.hour % REFIT_H == 0 and self.leaks.age >= REFIT_H:
-            means = self._means(model, REFIT_H)
+        if rest < QUIET and self.history.hour % REFIT_H == 0 and self.leaks.age >= REFIT_H:
+            means = self.history.means(model, REFIT_H)
             if means is not None:
                 self.leaks.refine(model, means, REFIT_H)
-        changes = self.leaks.judge(model, [m for m, _ in windows], [c for _, c in windows], self._falling())
+        changes = self.leaks.judge(model, [m for m, _ in windows], [c for _, c in windows], self.history.falling())
         for change in changes:
-            self.usable[self._recent(RECENT_H)] = False
-            found += self._leak(utc_s, change)
+            self.history.usable[self.history.recent(RECENT_H)] = False
+            found.append(self._leak(utc_s, change))
         return found
 
     def _lone(self, utc_s: float, windows: Sequence[tuple[F64 | None, F64 | None]]) -> list[Finding]:
@@ -319,26 +264,25 @@ class ZoneWatch:
 
     def _crept(self, sensor: int, size: float) -> bool:
         """Whether a pressure was already on its way a day ago."""
-        at = (np.arange(self.hour - 30, self.hour - 12)) % KEPT_H
+        at = (np.arange(self.history.hour - 30, self.history.hour - 12)) % KEPT_H
         model = self._model(self._out()[: self._zone.drivers])
-        if model is None or self.hour < 30:
+        if model is None or self.history.hour < 30:
             return False
-        before = float(
-            _mean(model.residual(self.terms[at], self.pressures[at]))[sensor] - self.leaks.expected(model)[sensor]
-        )
-        return before / size > 0.25
+        residual = model.residual(self.history.terms[at], self.history.pressures[at])
+        before = average(residual)[sensor] - self.leaks.expected(model)[sensor]
+        return bool(before / size > 0.25)
 
     def _begin(self, utc_s: float, column: int, kind: Fault, size: float, hours: int) -> Finding:
-        self.wrong[column] = Wrong(kind, self.hour - hours, size, 0, False)
-        at = self._recent(RECENT_H)
+        self.wrong[column] = Wrong(kind, self.history.hour - hours, size, 0, False)
+        at = self.history.recent(RECENT_H)
         if column >= self._zone.drivers:
-            self.pressures[at, column - self._zone.drivers] = np.nan
+            self.history.pressures[at, column - self._zone.drivers] = np.nan
         else:
             absent = np.zeros(self._zone.drivers, bool)
             absent[column] = True
-            self.terms[np.ix_(at, ~self._terms.without(absent))] = np.nan
+            self.history.terms[np.ix_(at, ~self._terms.without(absent))] = np.nan
         self.leaks.held[:] = 0.0
-        return self._sensor(utc_s, kind, Phase.ONSET, column, hours, size)
+        return told.sensor(self._zone, utc_s, kind, Phase.ONSET, column, hours, size)
 
     def _driver(self, utc_s: float, absent: Mask) -> list[Finding] | None:
         """A flow or level without which nothing is unusual. Empty: perhaps, wait; None: none is."""
@@ -355,7 +299,7 @@ class ZoneWatch:
         if full < QUIET:
             return None
         found: tuple[float, int, float] | None = None
-        terms = self.terms[self._recent(hours)]
+        terms = self.history.terms[self.history.recent(hours)]
         sizes = {k: self._off(model, mean, covariance, k, terms) for k in np.flatnonzero(~absent).tolist()}
         far = sorted((k for k in sizes if abs(sizes[k]) >= DRIVER_SIZE / 2), key=lambda k: -abs(sizes[k]))
         for driver in far[:CANDIDATES]:
@@ -374,24 +318,19 @@ class ZoneWatch:
         if found is None:
             return None
         if full >= DRIVER and abs(found[2]) >= DRIVER_SIZE:
-            return [self._begin(utc_s, found[1], Fault.DRIFT, found[2] * self._spread(found[1]), hours)]
+            return [self._begin(utc_s, found[1], Fault.DRIFT, found[2] * self.history.spread(found[1]), hours)]
         self.waited += 1
         return [] if self.waited <= WAIT_H else None
 
     def _off(self, model: Model, mean: F64, covariance: F64, driver: int, terms: F64) -> float:
         """By how many of its usual standard deviations `driver` would have to be wrong to explain `mean`, besides known
         patterns. `terms` f64[hours, terms]."""
-        middle = _mean(terms)[: self._zone.drivers]
+        middle = average(terms)[: self._zone.drivers]
         slope = np.zeros(1 + len(self._terms) + self._zone.pressures)
         slope[1 : 1 + len(self._terms)] = self._terms.slope(middle, driver)
         known = self.leaks.patterns[self.leaks.patterns.any(axis=1)]
         _, amounts = weigh(mean, covariance, model.of_means(np.vstack([slope, known])).T)
-        return float(amounts[0]) / self._spread(driver)
-
-    def _spread(self, driver: int) -> float:
-        known = self.terms[:, driver]
-        known = known[np.isfinite(known)]
-        return max(float(known.std()), 1e-9) if len(known) else 1.0
+        return float(amounts[0]) / self.history.spread(driver)
 
     def _recovered(self, utc_s: float) -> list[Finding]:
         found = []
@@ -404,11 +343,11 @@ class ZoneWatch:
             if model is None:
                 continue
             hours = 6 if pressure >= 0 else 24
-            terms, pressures = self.raw_terms[-hours:], self.raw_pressures[-hours:].copy()
-            pressures[:, self._out()[self._zone.drivers :]] = np.nan
+            trusted = ~self._out()[self._zone.drivers :]
             if pressure >= 0:
-                pressures[:, pressure] = self.raw_pressures[-hours:, pressure]
-            mean = _mean(model.residual(terms, pressures)) - self.leaks.expected(model)
+                trusted[pressure] = True
+            mean, terms = self.history.raw_residual(model, hours, trusted)
+            mean = mean - self.leaks.expected(model)
             if not np.isfinite(mean).any():
                 continue
             if pressure >= 0:
@@ -427,69 +366,26 @@ class ZoneWatch:
                 del self.wrong[column]
                 if pressure >= 0:
                     self.returned[pressure] = RETURNED_H
-                found.append(self._sensor(utc_s, Fault(wrong.kind), Phase.CLEAR, column, self.hour - wrong.since, 0.0))
+                stood = self.history.hour - wrong.since
+                found.append(told.sensor(self._zone, utc_s, Fault(wrong.kind), Phase.CLEAR, column, stood, 0.0))
         return found
 
     def _settle_returned(self, model: Model) -> None:
         """A pressure that came back is compared with what it shows in its first day."""
         ending = self.returned == 1
         if ending.any():
-            terms, pressures = self.raw_terms[-12:], self.raw_pressures[-12:]
-            mean = _mean(model.residual(terms, pressures)) - self.leaks.expected(model)
+            every = np.ones(self._zone.pressures, bool)
+            mean = self.history.raw_residual(model, ANEW_H, every)[0] - self.leaks.expected(model)
             usual, _, _ = sensors.usual_scatter(self.habits)
             fresh = ending & (np.abs(mean) > usual[self._zone.drivers :])
             self.leaks.baseline[1 + len(self._terms) :][fresh] += mean[fresh]
-            self.pressures[np.ix_(self._recent(RECENT_H), ending)] = np.nan
+            self.history.pressures[np.ix_(self.history.recent(RECENT_H), ending)] = np.nan
         self.returned = np.maximum(self.returned - 1.0, 0.0)
 
-    def _leak(self, utc_s: float, change: Change) -> list[Finding]:
-        zone = self._zone
-        moved = np.where(np.isfinite(change.mean), change.mean, 0.0)
-        order = np.argsort(-np.abs(moved))[:3]
-        rise = self._inflow_rise()
-        numbers: dict[str, float | str] = {
-            "moved": ", ".join(f"{zone.names[zone.drivers + k]} {moved[k]:+.2f} {zone.pressure_unit}" for k in order),
-            "inflow": f"{rise:+.1f} {zone.flow_unit}" if np.isfinite(rise) else "-",
-            "hours": duration(change.since_h * HOUR_S),
-        }
+    def _leak(self, utc_s: float, change: Change) -> Finding:
         if change.begins:
             code = "water.burst_suspected" if change.abrupt else "water.leak_candidate"
             self.standing[change.pattern] = code
         else:
             code = self.standing.pop(change.pattern, "water.leak_candidate")
-        subject = zone.name if change.pattern == 0 else f"{zone.name}/{change.pattern + 1}"
-        columns = tuple(int(zone.drivers + k) for k in order)
-        phase = Phase.ONSET if change.begins else Phase.CLEAR
-        since_s = utc_s - change.since_h * HOUR_S
-        return [Finding(code, phase, subject, zone.place, since_s, change.size, numbers, columns)]
-
-    def _falling(self) -> bool:
-        usual = self.inflow[np.isfinite(self.inflow)]
-        return len(usual) > 0 and self._inflow_rise() < -FALLING * abs(float(np.median(usual)))
-
-    def _inflow_rise(self) -> float:
-        """Net inflow of the last day less that of the week before."""
-        day, week = self.inflow[self._recent(24)], self.inflow[self._recent(24 * 8)]
-        if np.isfinite(day).sum() < 12 or np.isfinite(week).sum() < 48:
-            return float("nan")
-        return float(np.nanmean(day) - np.nanmean(week))
-
-    def _sensor(self, utc_s: float, kind: Fault, phase: Phase, column: int, hours: int, size: float) -> Finding:
-        zone = self._zone
-        unit = zone.flow_unit if column < zone.flows else zone.pressure_unit
-        numbers: dict[str, float | str] = {
-            "hours": duration(hours * HOUR_S),
-            "size": f"{size:+.2f} {unit}" if size else "?",
-        }
-        since_s = utc_s - hours * HOUR_S
-        name = zone.names[column]
-        return Finding(f"water.sensor_{kind}", phase, name, zone.place, since_s, 1.0, numbers, (column,))
-
-
-def _mean(rows: F64) -> F64:
-    """f64[rows, columns] to the mean of what is known; NaN where nothing is."""
-    known = np.isfinite(rows)
-    count = known.sum(axis=0)
-    total = np.where(known, rows, 0.0).sum(axis=0)
-    result: F64 = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return result
+        return told.leak(self._zone, utc_s, change, code, self.history.rise())
