@@ -18,6 +18,7 @@ from gateway.spool.records import Gap
 
 Entries = tuple[tuple[tuple[int, ...], int, int], ...]
 
+ROUND_TRIP_NS = 50_000_000  # of a question to a node nearby, at most
 NEAR = 16  # channels read within this part of a period of each other share an entry
 
 
@@ -35,13 +36,15 @@ class Coverage:
         started_ns: int,
         since_ns: int = 0,
         listens: Set[int] = frozenset(),
+        asked: Set[int] = frozenset(),
     ) -> None:
-        """`started_ns`: nothing is asked before; `since_ns`: this process exists, 0 for the same."""
+        """`started_ns`: nothing is asked before; `since_ns`: this process exists, 0 for the same. `asked`: of those
+        that listen, the ones whose first reading is the answer to a question (an observed resource)."""
         self._old_boot = "" if covered_boot == boot else covered_boot
         self._reason = "stopped" if clean else "crash"
         self._started_ns, self._since_ns = started_ns, since_ns or started_ns
         self._period_ns = [round(channel.period_s * 1e9) for channel in channels]
-        self._listens = listens
+        self._listens, self._asked = listens, asked
         self._channels = [c for c in channels if c.kind is not Kind.WAVEFORM]
         self._known = {c.index: covered[c.name] for c in self._channels if c.name in covered}
         self._unheard: dict[int, tuple[str, int]] = {}  # listening: why, and the last reading delivered
@@ -81,10 +84,13 @@ class Coverage:
 
     def heard(self, channel: int, time_ns: int) -> None:
         """The first reading of `channel` after `begin` or `missed`. A streaming device sent one a period before: half
-        a period separates them."""
+        a period separates them. An answer may come right behind what was told to nobody: a round trip does."""
         if channel in self._unheard:
             reason, low = self._unheard.pop(channel)
-            self._note(reason, low, time_ns - self._period_ns[channel] // 2, channel)
+            apart_ns = self._period_ns[channel] // 2
+            if channel in self._asked:
+                apart_ns = min(apart_ns, ROUND_TRIP_NS)
+            self._note(reason, low, time_ns - apart_ns, channel)
 
     def give_up(self, now_ns: int) -> None:
         """At a stop: what was not heard again is a gap up to now."""

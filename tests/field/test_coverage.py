@@ -125,3 +125,14 @@ def test_a_listener_that_is_not_heard_again_is_a_gap_up_to_the_stop(make_plan: C
     coverage.begin()
     coverage.give_up(50 * S)
     assert coverage.take()[0].entries == (((0,), 10 * S, 50 * S),)
+
+
+def test_the_first_answer_of_an_observed_node_ends_the_gap_right_before_it(make_plan: Callable[[str], Plan]) -> None:
+    plan = make_plan(SITE)
+    coverage = restart(plan, {"m.voltage": 10 * S}, listens={0}, asked={0})
+    coverage.begin()
+    coverage.heard(0, 22 * S)
+    [found] = coverage.take()
+    [(channels, low, high)] = found.entries
+    assert (channels, low) == ((0,), 10 * S)
+    assert 22 * S - S // 10 < high < 22 * S
