@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from protocols.api import Link, LinkDown
+from protocols.api import Link, LinkDown, Tap
 
 CONNECT_S = 5.0
 BUFFER_BYTES = 65_536  # unread input kept; the oldest goes first
@@ -64,6 +64,18 @@ HINTS = {
         "the far end is not Modbus TCP: check the port (rtu+tcp:// for a transparent converter)",
         "상대가 다른 프로토콜을 사용합니다: Modbus TCP 포트인지 확인하십시오(투명 변환기는 rtu+tcp://)",
     ),
+    "CG-3040": (
+        "CoAP sensors need the kernel's IPv6 sockets, for IPv4 too: boot without ipv6.disable=1 (disable_ipv6 is fine)",
+        "CoAP 센서는 IPv4에도 커널의 IPv6 소켓이 필요합니다: 부팅 옵션 ipv6.disable=1 을 빼십시오",
+    ),
+    "CG-3041": (
+        "check `credentials` of the link, owner and mode (0600) of its files, and that no second citygate uses them",
+        "링크의 credentials 경로, 파일 소유자와 권한(0600), 다른 citygate 가 쓰고 있지 않은지 확인하십시오",
+    ),
+    "CG-3042": (
+        "give each CoAP node one link: put all its points into one profile, or correct the address",
+        "CoAP 노드 하나에 링크 하나만 쓰십시오: 포인트를 한 프로파일에 모으거나 주소를 고치십시오",
+    ),
 }
 """What a person may do next, by code: English and Korean."""
 
@@ -98,6 +110,9 @@ class Stream(Protocol):
         """Bytes thrown away because nobody read them."""
         ...
 
+    tap: Tap | None
+    """Shown all bytes as they pass, whoever reads them."""
+
     def now_ns(self) -> int: ...
     async def wait_until(self, time_ns: int) -> None:
         """Sleep to within about 0.1 ms."""
@@ -121,6 +136,20 @@ class Stream(Protocol):
         ...
 
 
+class OnStream:
+    """`protocols.api.Tapped` for a reader of one stream."""
+
+    _stream: Stream
+
+    @property
+    def tap(self) -> Tap | None:
+        return self._stream.tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        self._stream.tap = tap
+
+
 PORTS = ("serial", "ascii")  # schemes of what is opened as a serial port
 
 
@@ -135,14 +164,15 @@ def char_s(link: Link) -> float:
 
 
 @asynccontextmanager
-async def open_stream(link: Link) -> AsyncIterator[Stream]:
-    """The link's stream, open and with no old input. Raises LinkDown."""
+async def open_stream(link: Link, settle_s: float = 0.0) -> AsyncIterator[Stream]:
+    """The link's stream, open and with no old input. Raises LinkDown. `settle_s`: what comes within so long after an
+    arrival is taken together, by one wake-up; its time is then late by so much at the most."""
     if scheme(link) in PORTS:
         port = _open_serial(link)
-        stream = _Descriptor(link.url, port.fileno(), port.close, is_tty=True)
+        stream = _Descriptor(link.url, port.fileno(), port.close, True, settle_s)
     else:
         sock = await _connect(link)
-        stream = _Descriptor(link.url, sock.fileno(), sock.close, is_tty=False)
+        stream = _Descriptor(link.url, sock.fileno(), sock.close, False, settle_s)
     try:
         stream.flush()
         stream.listen()
@@ -154,7 +184,7 @@ async def open_stream(link: Link) -> AsyncIterator[Stream]:
 class _Descriptor:
     """A non-blocking descriptor with a bounded input buffer that fills whether or not anybody reads."""
 
-    def __init__(self, url: str, fd: int, close: Callable[[], None], is_tty: bool) -> None:
+    def __init__(self, url: str, fd: int, close: Callable[[], None], is_tty: bool, settle_s: float) -> None:
         self._url, self._fd, self._close_fd, self._is_tty = url, fd, close, is_tty
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[Chunk] = deque()
@@ -162,8 +192,11 @@ class _Descriptor:
         self._gap = False
         self._waiter: asyncio.Future[None] | None = None
         self._down: tuple[str, str] | None = None
+        self._settle_s = settle_s
+        self._settling: asyncio.TimerHandle | None = None
         self.last_byte_ns = 0
         self.dropped = 0
+        self.tap: Tap | None = None
 
     def now_ns(self) -> int:
         return now_ns()
@@ -179,11 +212,15 @@ class _Descriptor:
         self._loop.add_reader(self._fd, self._readable)
 
     def close(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._close_fd()
 
     async def write(self, data: bytes) -> None:
+        if self.tap is not None:
+            self.tap(True, data, now_ns())
         view = memoryview(data)
         while view:
             if self._down:
@@ -229,24 +266,37 @@ class _Descriptor:
         self._size = 0
         return got
 
-    def _readable(self) -> None:
+    def _settle(self) -> None:
+        """What has come since the last reading; where nothing has, the loop waits for it again."""
+        self._settling = None
+        if not self._readable() and not self._down:
+            self.listen()
+
+    def _readable(self) -> bool:
+        """Read what is there; False where nothing is."""
         try:
             data = os.read(self._fd, _READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as lost:
             self._lose(lost.strerror or str(lost))
-            return
+            return False
         if not data:  # a tty is set to VMIN = 1, so no bytes means hung up there too
             self._lose("unplugged" if self._is_tty else "closed by the far end")
-            return
+            return False
         self.last_byte_ns = now_ns()
+        if self.tap is not None:
+            self.tap(False, data, self.last_byte_ns)
         self._chunks.append(Chunk(data, self.last_byte_ns, self._gap))
         self._gap = False
         self._size += len(data)
         while self._size > BUFFER_BYTES and len(self._chunks) > 1:
             self._drop_oldest()
         self._wake()
+        if self._settle_s and self._settling is None:
+            self._loop.remove_reader(self._fd)
+            self._settling = self._loop.call_later(self._settle_s, self._settle)
+        return True
 
     def _drop_oldest(self) -> None:
         lost = len(self._chunks.popleft().data)
@@ -258,6 +308,8 @@ class _Descriptor:
         """Input that came before the loss can still be read."""
         self._down = self._down or ("CG-3007", f"{self._url}: link lost: {why}")
         self._loop.remove_reader(self._fd)
+        if self._settling is not None:
+            self._settling.cancel()
         self._wake()
 
     def _raise_down(self, cause: BaseException | None = None) -> NoReturn:

@@ -7,7 +7,8 @@ really carry (a device with a scale of 0.1 cannot say 3.14).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from protocols.api import Point
@@ -16,8 +17,8 @@ Value = Callable[[Point], float]
 
 _INTEGERS = {
     "uint8": (0, 0xFF), "int8": (-0x80, 0x7F), "uint16": (0, 0xFFFF), "int16": (-0x8000, 0x7FFF),
-    "uint32": (0, 0xFFFFFFFF), "int32": (-0x80000000, 0x7FFFFFFF),
-    "uint64": (0, 2**64 - 1), "int64": (-(2**63), 2**63 - 1),
+    "uint24": (0, 0xFFFFFF), "int24": (-0x800000, 0x7FFFFF), "uint32": (0, 0xFFFFFFFF),
+    "int32": (-0x80000000, 0x7FFFFFFF), "uint64": (0, 2**64 - 1), "int64": (-(2**63), 2**63 - 1),
 }  # fmt: skip
 _CODES = {
     "uint8": "B", "int8": "b", "uint16": "H", "int16": "h", "uint32": "I", "int32": "i", "uint64": "Q",
@@ -45,6 +46,8 @@ def to_bytes(kind: str, stored: int | float) -> bytes:
     """Big-endian bytes of a stored value."""
     if kind in _BCD_DIGITS:
         return bytes.fromhex(f"{stored:0{_BCD_DIGITS[kind]}d}")
+    if kind in ("uint24", "int24"):
+        return int(stored).to_bytes(3, "big", signed=kind == "int24")
     return struct.pack(">" + _CODES[kind], stored)
 
 
@@ -109,54 +112,134 @@ def _words(spec: Any) -> int:
 
 
 class Frame:
-    """A binary frame as a profile's `[serial]` table declares it."""
+    """A frame as a profile's `[serial]` table declares it: binary, stuffed, or a line."""
 
-    def __init__(self, options: Any, points: Sequence[Point]) -> None:
+    def __init__(self, options: Any, points: Sequence[Point], unit: int = 0) -> None:
         self._options = options
         self._points = list(points)
+        self._unit = unit
 
-    def build(self, value: Value) -> tuple[bytes, dict[str, float]]:
-        """One frame and the values it carries."""
+    def build(self, value: Value, clock_s: float = 0.0) -> tuple[bytes, dict[str, float]]:
+        """One frame and the values it carries; `clock_s`: what the device's own clock shows."""
+        return self._line(value, clock_s) if self._options.frame == "lines" else self._binary(value, clock_s)
+
+    def _binary(self, value: Value, clock_s: float) -> tuple[bytes, dict[str, float]]:
         options = self._options
-        frame = bytearray(options.length)
-        start = bytes.fromhex(options.start)
+        length = options.longest
+        frame = bytearray(length)
+        start = _with_unit(options.start, self._unit)
         frame[: len(start)] = start
         for fixed in options.fixed:
-            data = bytes.fromhex(_get(fixed, "bytes"))
-            at = _get(fixed, "at")
-            frame[at : at + len(data)] = data
+            data = _with_unit(fixed.bytes, self._unit)
+            frame[fixed.at : fixed.at + len(data)] = data
+        if not isinstance(options.length, int):
+            field = options.length
+            digits = (length - field.plus).to_bytes(_SIZES[field.type], field.order)
+            data = digits.hex().upper().encode() if field.form == "hex" else digits
+            frame[field.at : field.at + len(data)] = data
+        for time in options.times:
+            _put(frame, time, round(clock_s / time.scale) % round(time.rollover or 2**32))
         told: dict[str, float] = {}
         for point in self._points:
             stored, told[point.name] = raw(point, value(point))
-            data = to_bytes(point.spec.type, stored)
-            if point.spec.order == "little":
-                data = data[::-1]
-            frame[point.spec.offset : point.spec.offset + len(data)] = data
+            _put(frame, point.spec, stored)
         if options.check is not None and options.check != "none":
             _seal(frame, options.check)
+        if options.frame == "stuffed":
+            return _stuffed(bytes(frame), bytes.fromhex(options.flag), bytes.fromhex(options.escape)), told
         return bytes(frame), told
 
+    def _line(self, value: Value, clock_s: float) -> tuple[bytes, dict[str, float]]:
+        options = self._options
+        fields = ["0"] * options.fields
+        for time in options.times:
+            fields[time.field] = str(round(clock_s / time.scale) % round(time.rollover or 2**53))
+        told: dict[str, float] = {}
+        for point in self._points:
+            fields[point.spec.field] = f"{(value(point) - point.offset) / point.scale:.6f}"
+            told[point.name] = float(fields[point.spec.field]) * point.scale + point.offset
+        line = (options.prefix + options.separator.join(fields)).encode("ascii")
+        if options.check is not None and options.check != "none":
+            check = options.check
+            size = _CHECK_SIZES.get(check.kind, 1)
+            digits = check_value(check.kind, line[check.start :]).to_bytes(size, check.order).hex().upper()
+            line += check.after.encode("ascii") + digits.encode("ascii")
+        return line + options.terminator.encode("ascii"), told
 
-def _get(table: Any, key: str) -> Any:
-    return table[key] if isinstance(table, Mapping) else getattr(table, key)
+
+def request_bytes(options: Any, unit: int) -> bytes:
+    """What the gateway sends to the device at `unit`."""
+    head, mark, tail = options.request.partition("{check}")
+    data = _with_unit(head, unit)
+    if mark:
+        check = options.request_check
+        sum_ = check_value(check.kind, data[check.start :]).to_bytes(_CHECK_SIZES.get(check.kind, 1), check.order)
+        data += sum_.hex().upper().encode() if check.form == "hex" else sum_
+    return data + _with_unit(tail, unit)
+
+
+def _with_unit(text: str, unit: int) -> bytes:
+    return bytes.fromhex(text.replace("{unit:hex}", f"{unit:02X}".encode().hex()).replace("{unit}", f"{unit:02X}"))
+
+
+_SIZES = {"uint8": 1, "uint16": 2}
+_CHECK_SIZES = {"sum16": 2, "sum16-inverted": 2, "sum16-negated": 2, "crc32": 4} | {
+    f"crc16-{name}": 2 for name in ("modbus", "ccitt", "xmodem", "kermit", "x25")
+}
+
+
+def _put(frame: bytearray, spec: Any, stored: int | float) -> None:
+    data = to_bytes(spec.type, stored)
+    frame[spec.offset : spec.offset + len(data)] = data[::-1] if spec.order == "little" else data
+
+
+def _stuffed(frame: bytes, flag: bytes, escape: bytes) -> bytes:
+    body = frame.replace(escape, escape + bytes((escape[0] ^ 0x20,)))
+    for special in (flag, b"\x11", b"\x13"):
+        body = body.replace(special, escape + bytes((special[0] ^ 0x20,)))
+    return flag + body + flag
+
+
+def check_value(kind: str, data: bytes) -> int:
+    """The check of `data`, bit by bit from its definition."""
+    if kind == "xor8":
+        value = 0
+        for byte in data:
+            value ^= byte
+        return value
+    if kind.startswith("sum"):
+        bits = 16 if kind.startswith("sum16") else 8
+        total, most = sum(data), (1 << bits) - 1
+        if kind.endswith("inverted"):
+            return ~total & most
+        return (-total if kind.endswith("negated") else total) & most
+    if kind == "crc32":
+        return zlib.crc32(data)
+    width, poly, value, is_reflected, out = _CRCS[kind]
+    for byte in data:
+        for bit in range(8) if is_reflected else range(7, -1, -1):
+            carry = (value >> (width - 1)) ^ (byte >> bit & 1)
+            value = (value << 1) % 2**width ^ (poly if carry else 0)
+    if is_reflected:
+        value = int(f"{value:0{width}b}"[::-1], 2)
+    return value ^ out
+
+
+_CRCS = {
+    "crc8": (8, 0x07, 0, False, 0), "crc8-maxim": (8, 0x31, 0, True, 0), "crc8-sensirion": (8, 0x31, 0xFF, False, 0),
+    "crc16-modbus": (16, 0x8005, 0xFFFF, True, 0), "crc16-ccitt": (16, 0x1021, 0xFFFF, False, 0),
+    "crc16-xmodem": (16, 0x1021, 0, False, 0), "crc16-kermit": (16, 0x1021, 0, True, 0),
+    "crc16-x25": (16, 0x1021, 0xFFFF, True, 0xFFFF),
+}  # fmt: skip
 
 
 def _seal(frame: bytearray, check: Any) -> None:
-    covered = frame[_get(check, "start") : _get(check, "end")]
-    kind, at = _get(check, "kind"), _get(check, "at")
-    order: Literal["big", "little"] = "little" if _get(check, "order") == "little" else "big"
-    if kind == "xor8":
-        value, size = 0, 1
-        for byte in covered:
-            value ^= byte
-    elif kind == "sum8":
-        value, size = sum(covered) & 0xFF, 1
-    elif kind == "sum8-inverted":
-        value, size = ~sum(covered) & 0xFF, 1
-    elif kind == "sum8-negated":
-        value, size = -sum(covered) & 0xFF, 1
-    elif kind == "sum16":
-        value, size = sum(covered) & 0xFFFF, 2
-    else:
-        raise ValueError(f"a simulated device cannot compute the check {kind!r}")
-    frame[at : at + size] = value.to_bytes(size, order)
+    """The check's bytes, put where they belong; places below 0 count from the end."""
+    length = len(frame)
+    end = check.end if check.end >= 0 else length + check.end
+    at = check.at if check.at >= 0 else length + check.at
+    order: Literal["big", "little"] = "little" if check.order == "little" else "big"
+    data = check_value(check.kind, bytes(frame[check.start : end])).to_bytes(_CHECK_SIZES.get(check.kind, 1), order)
+    if check.form == "hex":
+        data = data.hex().upper().encode()
+    frame[at : at + len(data)] = data

@@ -40,6 +40,10 @@ class PtyLine:
             self._input += os.read(self._master, 4096)
         self._arrived.set()
 
+    def fileno(self) -> int:
+        """Of the master's end of the line: its settings can be asked for."""
+        return self._slave
+
     async def receive(self) -> bytes:
         """What the gateway has sent since the last call; waits for something."""
         while not self._input:

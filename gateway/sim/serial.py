@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gateway.sim.image import Frame
+from gateway.sim.image import Frame, request_bytes
 from gateway.sim.line import PtyLine
 from gateway.sim.modbus import Now
 from gateway.sim.world import Sent, World
@@ -19,7 +19,7 @@ CHUNK_S = 0.02  # lines of a waveform leave the port in bursts of so long
 async def stream_frames(line: PtyLine, points: Sequence[Point], world: World, sent: Sent, now: Now) -> None:
     """A device that speaks by itself every period; each frame leaves when its last byte would have."""
     device = points[0].device
-    frame, period_s = Frame(device.options, points), min(point.period_s for point in points)
+    frame, period_s = Frame(device.options, points, device.unit), min(point.period_s for point in points)
     loop = asyncio.get_running_loop()
     due = loop.time()
     while True:
@@ -30,24 +30,63 @@ async def stream_frames(line: PtyLine, points: Sequence[Point], world: World, se
             _put_frame(line, frame, device.name, world, sent, now)
 
 
+class _Asked:
+    """One device of a line: what it hears and what it answers. One with start-up commands answers its request once it
+    has heard them all, and forgets them without power."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.device = points[0].device
+        options = self.device.options
+        self.frame, self.request = Frame(options, points, self.device.unit), request_bytes(options, self.device.unit)
+        self.reply_bytes = options.longest
+        self._commands = [(bytes.fromhex(one.send), bytes.fromhex(one.answer)) for one in options.commands]
+        self._heard: set[bytes] = set()
+
+    @property
+    def is_started(self) -> bool:
+        return all(command in self._heard for command, _ in self._commands)
+
+    def power_off(self) -> None:
+        self._heard.clear()
+
+    def command_in(self, data: bytes) -> tuple[int, bytes] | None:
+        """(where the first start-up command in `data` ends, its answer)."""
+        found = [(data.find(send) + len(send), send, answer) for send, answer in self._commands if send in data]
+        if not found:
+            return None
+        end, send, answer = min(found)
+        self._heard.add(send)
+        return end, answer
+
+
 async def answer_frames(line: PtyLine, points: Sequence[Point], world: World, sent: Sent, now: Now) -> None:
-    """A device that answers its request bytes with one frame."""
-    device = points[0].device
-    frame, request = Frame(device.options, points), bytes.fromhex(device.options.request)
+    """Devices that answer their request bytes with one frame, any number on one line."""
+    by_device: dict[str, list[Point]] = {}
+    for point in points:
+        by_device.setdefault(point.device.name, []).append(point)
+    devices = [_Asked(group) for group in by_device.values()]
     buffer = b""
     while True:
         buffer = (buffer + await line.receive())[-4096:]
-        if request not in buffer:
+        for one in devices:
+            alive = world.alive(one.device.name, now()[1])
+            if not alive:
+                one.power_off()
+            while alive and (command := one.command_in(buffer)):
+                buffer = buffer[command[0] :]
+                line.put(command[1])
+        asked = next((one for one in devices if one.request in buffer), None)
+        if asked is None:
             continue
         buffer = b""
-        await asyncio.sleep((len(request) + device.options.length) * line.char_s)
-        if world.alive(device.name, now()[1]):
-            _put_frame(line, frame, device.name, world, sent, now)
+        await asyncio.sleep((len(asked.request) + asked.reply_bytes) * line.char_s)
+        if world.alive(asked.device.name, now()[1]) and asked.is_started:
+            _put_frame(line, asked.frame, asked.device.name, world, sent, now)
 
 
 def _put_frame(line: PtyLine, frame: Frame, device: str, world: World, sent: Sent, now: Now) -> None:
     time_ns, at_s = now()
-    data, told = frame.build(lambda point: world.value(f"{device}.{point.name}", at_s))
+    data, told = frame.build(lambda point: world.value(f"{device}.{point.name}", at_s), at_s)
     if line.put(data):
         sent.wire_bytes += len(data)
         for name, value in told.items():

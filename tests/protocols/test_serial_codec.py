@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from protocols.api import Device, Point
 from protocols.serial import codec
-from protocols.serial.points import Check, Field, Fixed, Options, check
+from protocols.serial.faults import check
+from protocols.serial.points import Check, Field, Fixed, Options
 
 PMS5003 = Options(
     "binary",

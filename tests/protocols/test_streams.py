@@ -186,3 +186,40 @@ def test_pyserial_is_imported_for_serial_links_only() -> None:
         "sys.exit('serial' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_what_comes_while_a_line_settles_is_taken_together() -> None:
+    pty = peers.Pty()
+    async with open_stream(pty.link(), settle_s=0.02) as stream:
+        pty.write(b"a")
+        assert await stream.read(5.0) == b"a"
+        for one in (b"b", b"c", b"d"):
+            pty.write(one)
+            await asyncio.sleep(0)
+        assert [chunk.data for chunk in await stream.chunks(5.0)] == [b"bcd"]
+        assert await stream.read(0.05) == b""  # and listens again
+        pty.write(b"e")
+        assert await stream.read(5.0) == b"e"
+    pty.close()
+
+
+async def test_a_settling_line_that_is_unplugged_says_so() -> None:
+    pty = peers.Pty()
+    async with open_stream(pty.link(), settle_s=0.01) as stream:
+        pty.write(b"a")
+        assert await stream.read(5.0) == b"a"
+        pty.close()
+        with pytest.raises(LinkDown):
+            await stream.read(5.0)
+
+
+async def test_a_port_opened_often_leaves_nothing_open() -> None:
+    pty = peers.Pty()
+    before = 0
+    for _ in range(40):
+        async with open_stream(pty.link(), settle_s=0.01) as stream:
+            pty.write(b"x")
+            await stream.read(5.0)
+        before = before or len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) == before
+    pty.close()
