@@ -1,0 +1,1 @@
+"""CoAP sensors: polled or observed, through aiocoap."""
