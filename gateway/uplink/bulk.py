@@ -63,7 +63,7 @@ class Bulk:
         """STORED: nothing waits any more. NO_STREAM: there was no connection to be had. CUT: it broke. Else as `Kind`
         says. Raises SpoolError."""
         try:
-            link = await Link.open(self._way)
+            link = await Link.open(self._way, live=self._way.bulk == "tcp")
         except (OSError, TimeoutError) as bad:
             return Answer(Kind.NO_STREAM, str(bad) or "no answer")
         source = self._new_source()

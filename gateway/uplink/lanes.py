@@ -19,11 +19,14 @@ from gateway.spool.records import Lane, Record
 from gateway.spool.spool import IN_THE_AIR, Spool
 from gateway.spool.trouble import SpoolError
 from gateway.uplink import parcel
+from gateway.uplink.budget import Budget
 from gateway.uplink.bulk import UNKNOWN_HERE, Bulk
+from gateway.uplink.columns import Columns
 from gateway.uplink.link import StreamPort
 from gateway.uplink.parcel import Packed, Parcel
 from gateway.uplink.port import Port
 from gateway.uplink.source import Source
+from gateway.uplink.sparing import Clock, Sparing
 from gateway.uplink.way import Answer, Kind, Way, backoff_s
 from gateway.wire import bundle, hello, pack
 
@@ -36,7 +39,7 @@ REFUSALS = 3
 AT_ONCE = 8  # records taken from the spool together
 ALARMS_AT_ONCE = 8
 DEEP = 24  # records of a lane that are a backlog: worth a connection
-NO_STREAM_S = 30.0  # a center that took no connection is asked again after this, then after twice that ...
+NO_STREAM_S = 2.0  # a center that took no connection is asked again after this, then after twice that ...
 NO_STREAM_MOST_S = 900.0
 KEPT_SHARE = 0.8  # of a promise: then something is said, even if there is nothing to say
 FULL = 2048  # records at the center that the spool cannot forget: no more are sent in bulk
@@ -58,8 +61,8 @@ _STATES = {
     Kind.STRANGER: (
         logging.ERROR,
         "CG-4102 ",
-        "does not accept our credentials; install the same context at both ends",
-        "자격 증명을 인정하지 않습니다. 양쪽에 같은 자격 증명을 설치하십시오",
+        "does not accept our credentials; enrol again (citygate enrol) or install the same context at both ends",
+        "자격 증명을 인정하지 않습니다. 다시 등록하거나(citygate enrol) 양쪽에 같은 자격 증명을 설치하십시오",
     ),
     Kind.BUSY: (
         logging.WARNING,
@@ -85,8 +88,14 @@ _STATES = {
 class Lanes:
     """The two senders of one upstream. `spool` calls run in `executor`, one at a time."""
 
-    def __init__(self, way: Way, spool: Callable[[], Spool], executor: Executor) -> None:
+    def __init__(
+        self, way: Way, spool: Callable[[], Spool], executor: Executor, *,
+        columns: Columns | None = None, budget: Budget | None = None, clock: Clock | None = None,
+    ) -> None:  # fmt: skip
+        """`columns`: windows go in this private form. `budget`: what the way may carry, made with `clock`."""
         self._way = way
+        self._columns = columns
+        self._sparing = Sparing(way, spool, budget, clock or Clock()) if budget else None
         self._spool = spool
         self._executor = executor
         self._state = Kind.STORED
@@ -99,7 +108,7 @@ class Lanes:
         self._bulk = Bulk(
             way,
             self._do,
-            lambda: Source(spool, way.name, self._is_known),
+            lambda: Source(spool, way.name, self._is_known, lambda: not self._holds_history()),
             self._pack,
             self._settle,
             self._greeting,
@@ -121,9 +130,13 @@ class Lanes:
                 group.create_task(self._send_alarms(ports[0]))
                 group.create_task(self._send((Lane.DIAGNOSTIC, Lane.SUMMARY), ports[1]))
                 group.create_task(self._keep_promise(ports[2]))
+                if self._sparing is not None:
+                    group.create_task(self._sparing.watch(self._do))
         finally:
             for port in ports:
                 await port.close()
+            if self._sparing is not None:
+                self._sparing.close()
 
     async def _send_alarms(self, port: Port | StreamPort) -> None:
         """Each at once, however many are on their way; all of them stop where one finds the way shut."""
@@ -201,7 +214,7 @@ class Lanes:
         """Drain a backlog. None when there is none, or when datagrams must do."""
         way = self._way
         wanted = way.bulk != "datagram" and way.bundles and Lane.ALARM not in lanes
-        if not wanted or not await self._do(self._is_deep, lanes):
+        if not wanted or self._holds_history() or not await self._do(self._is_deep, lanes):
             return None
         for lane in lanes:
             await self._forget(lane)
@@ -268,29 +281,46 @@ class Lanes:
     async def _settle(self, sent: Parcel, answer: Answer, forget_at: int = 1) -> list[Packed]:
         """What an answer means for the records it is about; gives back those that must be sent again. The spool forgets
         `forget_at` records together."""
-        self._note(answer)
         if answer.kind is Kind.REFUSED:
-            return [one for one in sent.packed if not await self._refuse(one.record, answer.detail)]
+            return await self._refusals([(one, answer.detail) for one in sent.packed], answer)
+        self._note(answer)
         if answer.kind is not Kind.STORED:
             return []
         try:
             refused = bundle.decode_refusals(answer.payload, len(sent.packed)) if sent.is_bundle else {}
         except ValueError:
             refused = {}
-        again = []
         for index, one in enumerate(sent.packed):
             if index not in refused:
                 self._known[one.record.lane].add((one.record.boot, one.record.seq))
-            elif not await self._refuse(one.record, refused[index]):
-                again.append(one)
+                if self._columns is not None:
+                    self._columns.stored(one)
+        again = await self._refusals([(sent.packed[index], why) for index, why in refused.items()], answer)
         for lane in {one.record.lane for one in sent.packed}:
             if lane is Lane.ALARM or len(self._known[lane]) >= forget_at:
                 await self._forget(lane)
         return again
 
+    async def _refusals(self, refused: Sequence[tuple[Packed, str]], answer: Answer) -> list[Packed]:
+        """Packs with the center's words; gives back those to be sent again, in another form where it was the form."""
+        again: list[Packed] = []
+        formed: list[Record] = []
+        for one, words in refused:
+            if self._columns is not None and self._columns.is_about_form(one, answer.code, words):
+                formed.append(one.record)
+                continue
+            if answer.kind is Kind.REFUSED:
+                self._note(answer)
+            if not await self._refuse(one.record, words):
+                again.append(one)
+        return again + (await self._do(self._pack, formed) if formed else [])
+
     def _is_deep(self, lanes: Sequence[Lane]) -> bool:
         most = 1 if self._way.bulk == "tcp" else DEEP
         return any(self._spool().waiting(self._way.name, lane, most) >= most for lane in lanes)
+
+    def _holds_history(self) -> bool:
+        return self._sparing is not None and self._sparing.holds_history
 
     def _is_known(self, record: Record) -> bool:
         return (record.boot, record.seq) in self._known[record.lane]
@@ -304,7 +334,11 @@ class Lanes:
         spool, known = self._spool(), self._known[lane]
         if limit <= 0 or len(known) >= KNOWN_AT_MOST[lane]:
             return []
-        records = spool.take(self._way.name, lane, limit + len(known) + len(flying))
+        most = limit + len(known) + len(flying)
+        if self._sparing is not None and self._sparing.holds(lane):
+            records = self._sparing.take(lane, most, settled=not known)
+        else:
+            records = spool.take(self._way.name, lane, most)
         fresh = [one for one in records if not self._is_known(one) and (one.boot, one.seq) not in flying]
         packed = self._pack(fresh[:limit])
         if lane is Lane.ALARM or not self._way.bundles:
@@ -313,16 +347,22 @@ class Lanes:
 
     def _pack(self, records: Sequence[Record]) -> list[Packed]:
         """One that cannot be encoded is set aside."""
-        spool, out = self._spool(), []
+        spool, out = self._spool(), list[Packed]()
+        told: set[bytes] = set()
+        promise_s = round(self._way.promise_s)
+
+        def offset_of(boot: str) -> int | None:
+            return _offset(spool, boot)
+
         for record in records:
             catalog = spool.catalog(record.catalog)
             try:
                 if catalog is None:
                     raise ValueError("its catalog is missing")
-                made = pack.encode(
-                    record, catalog, lambda boot: _offset(spool, boot), next_s=round(self._way.promise_s)
-                )
-                out.append(Packed(record, *made))
+                if self._columns is not None and self._columns.fits(record):
+                    out.append(self._columns.pack(record, catalog, offset_of, told, next_s=promise_s))
+                else:
+                    out.append(Packed(record, *pack.encode(record, catalog, offset_of, next_s=promise_s)))
             except ValueError as bad:
                 lane = record.lane
                 log.error("upstream %s: CG-2006 record %s/%d set aside: %s", self._way.name, lane.name, record.seq, bad)
@@ -331,7 +371,8 @@ class Lanes:
 
     def _greeting(self) -> bytes:
         way, boot = self._way, self._spool().boot or "00" * 8
-        return hello.encode(way.gateway, boot, way.name, int(time.time()), hello.Hello(way.promise_s, way.shares))
+        said = hello.Hello(way.promise_s, way.shares, way.role)
+        return hello.encode(way.gateway, boot, way.name, int(time.time()), said)
 
     async def _refuse(self, record: Record, why: str) -> bool:
         """Three times refused is set aside, so that it does not hold up the others; true then."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.spool.records import Record
-from gateway.wire import bundle, senml
+from gateway.wire import bundle, columnar, senml
 
 RATIO = 3.0  # what deflating wins at least, among packs of one gateway
 OVERHEAD = 12  # bytes a pack besides itself, before deflating
@@ -14,11 +14,14 @@ OVERHEAD = 12  # bytes a pack besides itself, before deflating
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A record as its message: kind is the path."""
+    """A record as its message: kind is the path. `dictionary` names the one it is written by, `tells` says that this
+    comes along."""
 
     record: Record
     kind: str
     pack: bytes
+    dictionary: bytes = b""
+    tells: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Parcel:
 
 
 def alone(one: Packed) -> Parcel:
-    return Parcel(one.kind, senml.CONTENT_FORMAT, one.pack, (one,))
+    content_format = columnar.CONTENT_FORMAT if one.kind == columnar.PATH else senml.CONTENT_FORMAT
+    return Parcel(one.kind, content_format, one.pack, (one,))
 
 
 def together(packed: Sequence[Packed], next_s: float) -> Parcel:

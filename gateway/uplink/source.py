@@ -20,8 +20,15 @@ HOLD = 512  # numbers held beyond the last one handed out
 class Source:
     """One connection's view of what waits for `upstream`."""
 
-    def __init__(self, spool: Callable[[], Spool], upstream: str, arrived: Callable[[Record], bool]) -> None:
-        """`arrived`: what the center has although it is still in the spool."""
+    def __init__(
+        self,
+        spool: Callable[[], Spool],
+        upstream: str,
+        arrived: Callable[[Record], bool],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`arrived`: what the center has although it is still in the spool. `wanted`: whether a backlog may go out."""
+        self._wanted = wanted
         self._spool = spool
         self._upstream = upstream
         self._arrived = arrived
@@ -34,7 +41,7 @@ class Source:
 
     def next(self, limit: int) -> list[Record]:
         """At most `limit` records, [] when there are no more for now. Raises SpoolError."""
-        while found := self._some(limit):
+        while self._wanted() and (found := self._some(limit)):
             if fresh := [record for _, record in found if not self._arrived(record)]:
                 return fresh
         return []

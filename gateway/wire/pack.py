@@ -9,6 +9,8 @@ The path says what it is and so the lane:
     e  event    subject with vs = code, then `e` with the rest
     g  gap      `gap` with vs = reason, then `g` with the bounds
     h  health   one record a fact
+
+`c` is another form of `w`, no SenML: gateway.wire.columnar, which readers get through `decode` all the same.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import cbor2
 
 from gateway.site.upstream import Catalog
 from gateway.spool.records import Event, Gap, Health, Lane, Phase, Record, Severity, Values, Window, Windows
-from gateway.wire import senml, window
+from gateway.wire import columnar, senml, window
 from gateway.wire.rows import (
     Content,
     EventRow,
@@ -72,7 +74,10 @@ def encode(record: Record, catalog: Catalog, offset_of: OffsetOf, *, next_s: int
 
 
 def decode(path: str, payload: bytes) -> Message:
-    """The inverse. Raises ValueError, with words short enough for a diagnostic payload, on anything else."""
+    """The inverse. Raises ValueError, with words short enough for a diagnostic payload, on anything else; these words
+    are columnar.UNKNOWN where the pack must come again with its dictionary."""
+    if path == columnar.PATH:
+        return columnar.decode(payload)
     kind = _KINDS.get(path)
     if kind is None:
         raise ValueError("unknown kind of message")
