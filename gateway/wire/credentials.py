@@ -3,6 +3,10 @@
     context.json   algorithm, hash, secret, sender and recipient id    written once, by `create`
     sequence.json  first sender number never used                      gateway.wire.state
 
+`create` makes a pair of them, `install` writes one that was agreed by EDHOC (gateway.wire.edhoc). Where systemd hands
+credentials over ($CREDENTIALS_DIRECTORY), a file citygate.NAME stands for context.json of the folder NAME, which then
+holds the numbers alone.
+
 Keys are derived as in RFC 8613, section 3.2. After a restart the receiving side asks for freshness with an Echo
 (appendix B.1.2), so the replay window needs no file.
 """
@@ -13,17 +17,21 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiocoap import oscore
 
 from gateway.spool.trouble import Trouble
 from gateway.wire import state
 
+if TYPE_CHECKING:  # the sending half needs no EDHOC
+    from gateway.wire.edhoc import Derived
+
 ALGORITHM = "AES-CCM-16-64-128"
 HASH = "sha256"
 FILE = "context.json"
 CENTER_ID = b"\x00"
+SYSTEMD = "CREDENTIALS_DIRECTORY"  # systemd.exec(5)
 WINDOW = 1024  # numbers: alarms wait for their retransmission while summaries go on
 
 
@@ -50,6 +58,28 @@ def create(gateway_id: str, gateway_dir: str | Path, center_dir: str | Path) -> 
         state.write(folder, state.FILE, {"next": 0, "machine": ""})
         state.write(folder, FILE, settings)
     return ours, theirs
+
+
+def install(folder: str | Path, derived: Derived, *, own: bool) -> None:
+    """Make a context that was agreed the one in use; `own` as in `state.Sequence`. The key comes first and the numbers
+    go on from where they were, so that a power cut in between cannot make one be used twice. Raises OSError."""
+    path = Path(folder)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.chmod(path, 0o700)
+    settings = {
+        "algorithm": ALGORITHM,
+        "hash": HASH,
+        "secret": derived.secret.hex(),
+        "salt": derived.salt.hex(),
+        "sender": derived.sender_id.hex(),
+        "recipient": derived.recipient_id.hex(),
+    }
+    state.write(path, FILE, settings)
+    state.begin(path, own=own)
+
+
+def exists(folder: str | Path) -> bool:
+    return _source(Path(folder)).exists()
 
 
 class SecurityContext(oscore.CanProtect, oscore.CanUnprotect, oscore.SecurityContextUtils):  # type: ignore[misc]
@@ -96,16 +126,18 @@ class SecurityContext(oscore.CanProtect, oscore.CanUnprotect, oscore.SecurityCon
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / FILE
+    path = _source(folder)
     try:
+        if path.parent == folder and path.stat().st_mode & 0o077:
+            raise _invalid(folder, "others can read it")
         settings = json.loads(path.read_text())
     except FileNotFoundError as bad:
         raise Trouble(
             "CG-4001",
             f"no OSCORE credentials at {path}",
             f"{path} 에 OSCORE 자격 증명이 없습니다",
-            next_en="Make them with citygate credentials new, or correct `credentials` in the site file",
-            next_ko="citygate credentials new 로 생성하거나 사이트 파일의 credentials 경로를 고치십시오",
+            next_en="Enrol with citygate enrol, make them with citygate credentials new, or correct `credentials`",
+            next_ko="citygate enrol 로 등록하거나 citygate credentials new 로 생성하고 credentials 경로를 확인하십시오",
         ) from bad
     except (OSError, ValueError) as bad:
         raise _invalid(folder, str(bad)) from bad
@@ -114,11 +146,19 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
+def _source(folder: Path) -> Path:
+    """The file with the key: systemd's, else the folder's own."""
+    handed = os.environ.get(SYSTEMD)
+    if handed and (found := Path(handed) / f"citygate.{folder.name}").exists():
+        return found
+    return folder / FILE
+
+
 def _invalid(folder: Path, why: str) -> Trouble:
     return Trouble(
         "CG-4001",
         f"the OSCORE credentials in {folder} cannot be used ({why})",
         f"{folder} 의 OSCORE 자격 증명을 사용할 수 없습니다 ({why})",
-        next_en="Check owner and mode (0600) of context.json, or make new credentials",
-        next_ko="context.json 의 소유자와 권한(0600)을 확인하거나 새로 생성하십시오",
+        next_en="Check owner and mode (0600) of context.json, or enrol again",
+        next_ko="context.json 의 소유자와 권한(0600)을 확인하거나 다시 등록하십시오",
     )

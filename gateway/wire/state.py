@@ -38,6 +38,16 @@ def write(folder: Path, name: str, content: dict[str, Any]) -> None:
         os.close(directory)
 
 
+def begin(folder: Path, *, own: bool) -> None:
+    """Numbers for a key that has never been used, taken over by this machine. Those of a key that was here before go
+    on: they may be too high, never too low."""
+    try:
+        first = int(json.loads((folder / FILE).read_text())["next"])
+    except (OSError, ValueError, KeyError, TypeError):
+        first = 0
+    write(folder, FILE, {"next": first, "machine": machine() if own else ""})
+
+
 class Sequence:
     """The sender numbers of one OSCORE context, held by one process at a time."""
 
@@ -45,7 +55,7 @@ class Sequence:
         """`own`: the folder is this machine's and this process's alone, so a copied card and a second process are
         refused. A center, which may be restored elsewhere, locks the folder above all its contexts once instead."""
         self._folder = folder
-        self._machine = _machine() if own else ""
+        self._machine = machine() if own else ""
         self._lock = exclusive(folder) if own else -1
         self._reserving: threading.Thread | None = None
         try:
@@ -101,30 +111,33 @@ class Sequence:
                 "CG-4002",
                 f"{path} is missing; without it message numbers could be used twice and the key would be exposed",
                 f"{path} 파일이 없습니다. 메시지 번호가 재사용되어 키가 노출될 수 있어 시작하지 않습니다",
-                next_en="Make new ones (citygate credentials new) and install them at both ends",
-                next_ko="이 게이트웨이의 자격 증명을 새로 만들어 양쪽에 설치하십시오 (citygate credentials new)",
+                next_en="Enrol again with citygate enrol, or install new ones at both ends (citygate credentials new)",
+                next_ko="citygate enrol 로 다시 등록하거나 양쪽에 새로 설치하십시오 (citygate credentials new)",
             ) from bad
         except (OSError, ValueError, KeyError, TypeError) as bad:
             raise Trouble(
                 "CG-4002",
                 f"{path} cannot be read ({bad})",
                 f"{path} 을(를) 읽을 수 없습니다 ({bad})",
-                next_en="Check owner and mode (0600); if it is damaged, make new credentials",
-                next_ko="소유자와 권한(0600)을 확인하고, 손상되었으면 자격 증명을 새로 만드십시오",
+                next_en="Check owner and mode (0600); if it is damaged, enrol again (citygate enrol)",
+                next_ko="소유자와 권한(0600)을 확인하고, 손상되었으면 다시 등록하십시오 (citygate enrol)",
             ) from bad
         if machine and self._machine and machine != self._machine:
             raise Trouble(
                 "CG-4003",
                 f"the credentials in {self._folder} belong to another machine; a copy must not send with them",
                 f"{self._folder} 의 자격 증명은 다른 장비의 것입니다. 복사본으로는 전송할 수 없습니다",
-                next_en="Make credentials of its own for this gateway",
-                next_ko="이 게이트웨이 전용 자격 증명을 새로 만드십시오",
+                next_en="A copy: remove the folder and run citygate enrol. The card moved here for good: citygate "
+                "enrol --rebind, which shuts the old machine out",
+                next_ko="복사본이면 폴더를 지우고 citygate enrol 을 실행하십시오. 카드를 이 장비로 옮긴 것이면 "
+                "citygate enrol --rebind 를 실행하십시오(이전 장비는 차단됩니다)",
             )
         self._machine = self._machine or machine
         return first
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What tells this machine from another, "" where it has no id."""
     try:
         return hashlib.sha256(MACHINE_ID.read_bytes().strip()).hexdigest()[:16]
     except OSError:
