@@ -1,9 +1,10 @@
 """What runs at the near end of a line: our uplink with a backlog and alarms, or a plain aiocoap client.
 
 python -m benchmarks.uplink_ends uplink FOLDER URI SECONDS EVERY     drains FOLDER/spool.db, an alarm every EVERY s
+python -m benchmarks.uplink_ends drain  FOLDER URI SECONDS           drains FOLDER/spool.db until nothing is left
 python -m benchmarks.uplink_ends plain  FOLDER URI SECONDS           posts the same windows one by one
 
-Both print one JSON object. The backlog is made once with `fill`.
+Each prints one JSON object. The backlog is made once with `fill`.
 """
 
 from __future__ import annotations
@@ -121,6 +122,29 @@ async def uplink(folder: Path, uri: str, seconds: float, every_s: float) -> dict
     }
 
 
+async def drain(folder: Path, uri: str, seconds: float) -> dict[str, Any]:
+    """Until nothing waits, or the time is up."""
+    sys.setswitchinterval(SWITCH_S)
+    upstream = Upstream("center", uri, str(folder / "gw"), False, ("",))
+    began_s = time.monotonic()
+    sender = Uplink("bench", folder / "spool.db", limit_mb=512)
+    looking = Spool.open(folder / "spool.db", role="reader", limit_mb=512)
+    await sender.apply([upstream])
+    loop = asyncio.get_running_loop()
+    left = 1
+    while left and time.monotonic() < began_s + seconds:
+        await asyncio.sleep(0.2)
+        left = await loop.run_in_executor(None, _left, looking)
+    spent_s = time.monotonic() - began_s
+    await sender.close()
+    looking.close()
+    return {"left": left, "seconds": round(spent_s, 1)}
+
+
+def _left(spool: Spool) -> int:
+    return sum(spool.waiting("center", lane, 1) for lane in Lane)
+
+
 def _append(writer: Spool, event: Event) -> None:
     writer.append([("center", event)], catalog=CATALOG.id)
 
@@ -150,6 +174,8 @@ def main(arguments: Sequence[str]) -> int:
     what, folder, uri, seconds, *more = arguments
     if what == "uplink":
         figures = asyncio.run(uplink(Path(folder), uri, float(seconds), float(more[0])))
+    elif what == "drain":
+        figures = asyncio.run(drain(Path(folder), uri, float(seconds)))
     else:
         figures = asyncio.run(plain(uri, float(seconds)))
     print(json.dumps(figures), flush=True)

@@ -23,11 +23,13 @@ from gateway.center.limits import Buckets
 from gateway.center.store import Store
 from gateway.site.upstream import Upstream
 from gateway.spool.records import Gap, Health, Item, Record, Values, lane_of
+from gateway.uplink.columns import Columns
 from gateway.uplink.port import Port
 from gateway.uplink.way import Way
-from gateway.wire import bundle, coap, hello, pack, secure, stream
+from gateway.wire import bundle, coap, columnar, edhoc, hello, pack, secure, stream
 from gateway.wire.coap import BadMessage, Message
 from gateway.wire.credentials import SecurityContext, create
+from gateway.wire.edhoc import Initiator, Key
 from gateway.wire.stream import Stream
 
 MUTANTS, FULL_MUTANTS = 60_000, 1_000_000
@@ -57,6 +59,7 @@ async def _fuzz(folder: Path, mutants: int) -> dict[str, Any]:
         lambda: center.datagram(_mutant(dice, dice.choice(center.datagrams))),
         lambda: center.datagram(_mutant(dice, center.protected(dice))),
         lambda: center.spoilt(dice),
+        lambda: center.enrolment(dice),
         lambda: center.frames(_mutant(dice, dice.choice(center.frames_seen))),
         lambda: gateway.datagram(dice, _mutant(dice, dice.choice(gateway.datagrams))),
         lambda: gateway.frames(_mutant(dice, dice.choice(gateway.frames_seen))),
@@ -87,6 +90,11 @@ def _own() -> int:
     return int(Path("/proc/self/stat").read_text().split()[0])
 
 
+def _post_edhoc(payload: bytes) -> Message:
+    path = tuple((coap.URI_PATH, part.encode()) for part in edhoc.PATH)
+    return Message(coap.POST, (*path, (coap.CONTENT_FORMAT, coap.uint(edhoc.FORMAT_WITH_ID))), payload)
+
+
 def _mutant(dice: random.Random, data: bytes) -> bytes:
     out = bytearray(data)
     for _ in range(dice.choice((1, 1, 2, 5))):
@@ -112,6 +120,8 @@ class _Center:
         self.keys = intake.Keyring(folder / "keys")
         self.desk = intake.Intake(self.store, self.keys, insecure=True)
         self.desk._by_key = self.desk._strangers = Buckets(1e9, 1e9)
+        self.desk._enrolment._each = self.desk._enrolment._all = Buckets(1e9, 1e9)
+        self.key = Key.new("bench")
         self.context = SecurityContext(folder / "gw")
         self.context.recipient_replay_window.initialize_empty()
         self.keys.find((self.context.sender_id, None)).recipient_replay_window.initialize_empty()  # type: ignore[union-attr]
@@ -149,6 +159,16 @@ class _Center:
         except (ValueError, UnicodeDecodeError):
             return "not CoAP"
         return await self._ask(outer)
+
+    async def enrolment(self, dice: random.Random) -> str:
+        """A spoilt first message, or a right one and a spoilt third."""
+        ours = Initiator(self.key)
+        first = ours.first()
+        if dice.random() < 0.7:
+            return await self._ask(_post_edhoc(_mutant(dice, first)))
+        answer = await self._respond(_post_edhoc(first))
+        assert answer
+        return await self._ask(_post_edhoc(_mutant(dice, ours.third(answer.payload, lambda peer: True))))
 
     async def frames(self, data: bytes) -> str:
         end = Stream(lambda _, request: self._respond(request))
@@ -279,6 +299,9 @@ def _requests() -> list[Message]:
         packs.append(pack.encode(record, CATALOG, lambda _: 10**18, next_s=60))
     bodies = [(kind, 112, body) for kind, body in packs]
     bodies.append((bundle.PATH, bundle.DEFLATED, bundle.encode(packs, 60)))
+    columns = Record(BOOT, "center", lane_of(items[0]), 9, CATALOG.id, items[0])
+    told = Columns().pack(columns, CATALOG, lambda _: 10**18, set(), next_s=60)
+    bodies.append((told.kind, columnar.CONTENT_FORMAT, told.pack))
     bodies.append((hello.PATH, 112, hello.encode("bench", BOOT, "center", 1_800_000_000, hello.Hello(60, ("mast",)))))
     return [
         Message(

@@ -10,7 +10,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-from gateway.uplink import pace
+from gateway.uplink import budget, pace
 from gateway.uplink.converse import post
 from gateway.uplink.way import Answer, Kind, Way
 from gateway.wire import senml
@@ -26,13 +26,16 @@ STUCK_S = 25.0  # even where its kernel still takes bytes
 class Link:
     """Made with `open`. Any number of `deliver` at once."""
 
-    def __init__(self, way: Way, stream: Stream) -> None:
+    def __init__(self, way: Way, stream: Stream, *, live: bool = False) -> None:
+        """`live`: not for a backlog alone."""
         self._way = way
         self._stream = stream
+        self._live = live
+        self._counted = 0  # bytes
         self._watching = asyncio.get_running_loop().create_task(_watch(stream))
 
     @classmethod
-    async def open(cls, way: Way) -> Link:
+    async def open(cls, way: Way, *, live: bool = False) -> Link:
         """Raises OSError, TimeoutError."""
         host, _, port = (await way.address()).rpartition(":")
         async with asyncio.timeout(CONNECT_S):
@@ -43,7 +46,7 @@ class Link:
             except BaseException:
                 stream.abort()
                 raise
-        return cls(way, stream)
+        return cls(way, stream, live=live)
 
     @property
     def closed(self) -> bool:
@@ -69,8 +72,16 @@ class Link:
             return Answer(Kind.CUT, "no answer to a message")
         except OSError as bad:
             return Answer(Kind.CUT, str(bad))
+        finally:
+            self._count()
+
+    def _count(self, *, ended: bool = False) -> None:
+        passed = max(self._counted, budget.passed(self._stream.socket, ended=ended))
+        self._way.carried(passed - self._counted, self._live)
+        self._counted = passed
 
     def close(self) -> None:
+        self._count(ended=True)
         self._watching.cancel()
         self._stream.release()
 
@@ -89,7 +100,7 @@ class StreamPort:
                 if self._link is None or self._link.closed:
                     fresh = True
                     await self.close()
-                    self._link = await Link.open(self._way)
+                    self._link = await Link.open(self._way, live=True)
             except (OSError, TimeoutError) as bad:
                 return Answer(Kind.DEAD, f"{type(bad).__name__} {bad}".strip())
             answer = await self._link.deliver(path, content_format, payload)

@@ -1,18 +1,22 @@
 """`citygate uplink SITE.toml`: a process that sends what the spool holds. SIGHUP reads the site again; a broken file
-changes nothing. Logs to stderr, one line a change of state."""
+changes nothing. systemd's watchdog is fed while the loop lives and the spool answers. Logs to stderr, one line a change
+of state."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
 
+from gateway.notify import feed_every_s, notify
 from gateway.site.faults import Faults
 from gateway.site.site import Site, load_site
 from gateway.spool.spool import FILE
-from gateway.spool.trouble import Trouble
+from gateway.spool.trouble import SpoolError, Trouble
 from gateway.uplink.uplink import Uplink
 
 SWITCH_S = 0.001  # an alarm must not wait 5 ms for the thread that reads the spool
@@ -40,28 +44,50 @@ async def _serve(path: str, site: Site) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
-    uplink = Uplink(site.gateway.id, Path(site.state_dir) / FILE, limit_mb=site.gateway.spool_limit_mb)
+    uplink = Uplink(
+        site.gateway.id,
+        Path(site.state_dir) / FILE,
+        limit_mb=site.gateway.spool_limit_mb,
+        timezone=site.gateway.timezone,
+    )
+    feeding = loop.create_task(_feed(uplink), name="watchdog")
     try:
         faults = await uplink.apply(site.upstreams)
         if faults and len(faults) == len(site.upstreams):
             return 2  # each was logged with its reason
         log.info("ready: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")
+        notify("READY=1\nSTATUS=sending")
         while not stop.is_set():
             await uplink.until(stop, reload)
             if reload.is_set():
                 reload.clear()
                 await _reload(uplink, path)
     finally:
+        notify("STOPPING=1")
+        feeding.cancel()
         await uplink.close()
     log.info("stopped")
     return 0
 
 
+async def _feed(uplink: Uplink) -> None:
+    """A spool that refuses has answered too: no restart mends a disk. One that never answers ends in a kill."""
+    every_s = feed_every_s(os.environ, os.getpid())
+    while every_s is not None:
+        with contextlib.suppress(SpoolError):  # told where records are read
+            await uplink.look()
+        notify("WATCHDOG=1")
+        await asyncio.sleep(every_s)
+
+
 async def _reload(uplink: Uplink, path: str) -> None:
+    notify("RELOADING=1")
     try:
         site = await asyncio.to_thread(load_site, path)
     except Faults as bad:
         log.error("%s was not taken over, the old configuration goes on:\n%s", path, bad.text())
+        notify("READY=1\nSTATUS=sending; last reload refused")
         return
     await uplink.apply(site.upstreams)
+    notify("READY=1\nSTATUS=sending")
     log.info("reloaded: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")

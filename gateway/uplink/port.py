@@ -16,7 +16,8 @@ from gateway.wire import coap, senml
 from gateway.wire.coap import BadMessage, Message
 from gateway.wire.pack import MAX_PAYLOAD
 
-TIMES = 4  # a message is sent: after the time-out, then twice, four, eight times that
+TIMES = 5  # a message is sent: after the time-out, then GROWTH times that, ...
+GROWTH = 1.5  # few messages, and on a line that loses a fifth doubling costs an alarm half a second
 SPREAD = 0.2  # of a time-out, so that messages lost together are not lost together again
 ANSWER_S = 2.0  # for a center that has taken the message and thinks
 DATAGRAM = MAX_PAYLOAD + 24  # bytes of a body; larger ones go in blocks
@@ -43,7 +44,7 @@ class Port(asyncio.DatagramProtocol):
     async def send(self, path: str, payload: bytes, content_format: int = senml.CONTENT_FORMAT) -> Answer:
         """Deliver one message; returns when the center has answered or is not there."""
         try:
-            return await post(self._way, path, content_format, payload, self._ask, largest=DATAGRAM)
+            return await post(self._way, path, content_format, payload, self.ask, largest=DATAGRAM)
         except (OSError, TimeoutError) as bad:
             if not self._waiting:
                 await self.close()  # the next one goes from a new port, in case this one is what is broken
@@ -55,8 +56,8 @@ class Port(asyncio.DatagramProtocol):
             transport.close()
             await asyncio.sleep(0)
 
-    async def _ask(self, message: Message) -> Message:
-        """Raises OSError, TimeoutError."""
+    async def ask(self, message: Message) -> Message:
+        """Send a message as it is and wait for its answer. Raises OSError, TimeoutError."""
         self._mid = self._mid + 1 & 0xFFFF
         loop, trip = asyncio.get_running_loop(), self._way.trip
         exchange = _Exchange(self._mid, loop.create_future(), asyncio.Event())
@@ -67,11 +68,12 @@ class Port(asyncio.DatagramProtocol):
         try:
             for _ in range(TIMES):
                 (await self._open()).sendto(packet)
+                self._way.datagram(len(packet))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await exchange.taken.wait()
                     break
-                wait_s *= 2
+                wait_s *= GROWTH
             async with asyncio.timeout(ANSWER_S if exchange.taken.is_set() else 0):
                 response = await exchange.answered
         finally:
@@ -95,6 +97,7 @@ class Port(asyncio.DatagramProtocol):
     # -- asyncio's side
 
     def datagram_received(self, data: bytes, addr: object) -> None:
+        self._way.datagram(len(data))
         try:
             message = coap.from_datagram(data)
         except BadMessage:
@@ -129,4 +132,5 @@ class Port(asyncio.DatagramProtocol):
 
     def _say(self, kind: int, about: Message) -> None:
         if about.kind == coap.CON and self._transport is not None:
+            self._way.datagram(4)
             self._transport.sendto(coap.to_datagram(Message(coap.EMPTY, kind=kind, mid=about.mid)))

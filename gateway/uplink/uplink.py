@@ -1,4 +1,5 @@
-"""The sending half: one `Lanes` an upstream over one spool. In: upstreams and a spool path. Never touches a device.
+"""The sending half: one `Lanes` (or `Instances`) an upstream over one spool. In: upstreams and a spool path. Never
+touches a device.
 
 `apply` takes another list of upstreams while running: those unchanged go on undisturbed.
 """
@@ -16,7 +17,11 @@ from gateway.site.upstream import Upstream
 from gateway.spool import wake
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError, Trouble
+from gateway.uplink.budget import Budget
+from gateway.uplink.columns import Columns
 from gateway.uplink.lanes import POLL_S, Lanes
+from gateway.uplink.onem2m import Instances
+from gateway.uplink.sparing import Clock
 from gateway.uplink.way import Way
 from gateway.wire.credentials import SecurityContext
 
@@ -26,15 +31,16 @@ log = logging.getLogger("citygate.uplink")
 class Uplink:
     """Made inside a running loop; `close` ends it."""
 
-    def __init__(self, gateway: str, spool_path: str | Path, *, limit_mb: float = 64) -> None:
-        """Raises SpoolError."""
+    def __init__(self, gateway: str, spool_path: str | Path, *, limit_mb: float = 64, timezone: str = "") -> None:
+        """`timezone`: whose calendar months a byte budget follows. Raises SpoolError."""
+        self._timezone = timezone
         self._gateway = gateway
         self._path = Path(spool_path)
         self._limit_mb = limit_mb
         self._spool = Spool.open(self._path, role="reader", limit_mb=limit_mb)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._contexts: dict[str, SecurityContext] = {}
-        self._running: dict[Upstream, tuple[Lanes, asyncio.Task[None]]] = {}
+        self._running: dict[Upstream, tuple[Lanes | Instances, asyncio.Task[None]]] = {}
         self._listener = wake.Listener(self._path, self._heard)
         self._watch = asyncio.get_running_loop().create_task(self._follow_file())
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,6 +71,10 @@ class Uplink:
         if self._broken.done():
             self._broken.result()
 
+    async def look(self) -> None:
+        """Return once the spool was asked for how much waits, in the thread all of it is read by. Raises SpoolError."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._spool.depth)
+
     async def close(self) -> None:
         self._watch.cancel()
         self._broken.cancel()
@@ -83,7 +93,19 @@ class Uplink:
             context = self._contexts.get(upstream.credentials)
             if context is None:
                 context = self._contexts[upstream.credentials] = SecurityContext(upstream.credentials)
-        lanes = Lanes(Way(upstream, self._gateway, context), lambda: self._spool, self._executor)
+        way = Way(upstream, self._gateway, context)
+        lanes: Lanes | Instances
+        if upstream.format == "onem2m":
+            lanes = Instances(way, upstream, lambda: self._spool, self._executor)
+        else:
+            columns = Columns() if upstream.format == "columnar" else None
+            clock = Clock(self._timezone)
+            budget = (
+                Budget(self._path.parent, upstream.name, upstream.monthly_mb, local=clock.local)
+                if upstream.monthly_mb
+                else None
+            )
+            lanes = Lanes(way, lambda: self._spool, self._executor, columns=columns, budget=budget, clock=clock)
         task = asyncio.get_running_loop().create_task(lanes.run(), name=f"upstream {upstream.name}")
         task.add_done_callback(self._ended)
         self._running[upstream] = (lanes, task)

@@ -12,6 +12,7 @@ import math
 import random
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -74,6 +75,9 @@ class Way:
         self.bulk = "tcp" if self.streams_only else upstream.bulk
         self.promise_s = upstream.promise_s
         self.shares = upstream.shares
+        self.role = upstream.role
+        self.carried: Callable[[int, bool], None] = _uncounted  # bytes with headers, and whether they are no backlog's
+        self.ping_s = PING_S
         self.bundles = True  # until the center says that it does not know them
         self.hellos = True
         self.heard_s = -math.inf  # time.monotonic of the last message that is stored
@@ -102,6 +106,10 @@ class Way:
             self.failures = 0
         return answer
 
+    def datagram(self, size: int) -> None:
+        """One of so many bytes went or came."""
+        self.carried(size + (48 if self._address.startswith("[") else 28), True)
+
     async def shut(self) -> None:
         """The way is dead: ping until it is not. Returns when it is worth trying again."""
         if not self.open.is_set():
@@ -124,7 +132,7 @@ class Way:
             with suppress(OSError, TimeoutError):
                 await asyncio.wait_for(self._ping(), PING_S)
                 return missed
-            await asyncio.sleep(PING_S - (time.monotonic() - started))
+            await asyncio.sleep(self.ping_s - (time.monotonic() - started))
             if missed % 20 == 19:
                 with suppress(OSError):
                     await self._resolve()
@@ -141,8 +149,9 @@ class Way:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.connect((host, int(port)))
+            self.datagram(4)
             sock.send(b"\x40\x00" + random.randbytes(2))
-            await loop.sock_recv(sock, 64)
+            self.datagram(len(await loop.sock_recv(sock, 64)))
 
     async def _resolve(self) -> None:
         """Ask for the name again, in a thread; one question at a time, however slow the answer."""
@@ -154,6 +163,10 @@ class Way:
     async def _ask(self) -> None:
         found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
         self._address = _written(str(found[0][4][0]), int(found[0][4][1]))
+
+
+def _uncounted(size: int, live: bool) -> None:
+    """No budget is kept."""
 
 
 def _written(host: str, port: int) -> str:

@@ -14,6 +14,7 @@ from gateway.center import intake
 from gateway.center import main as center_main
 from gateway.center.datagrams import Datagrams
 from gateway.center.datagrams import open_socket as datagram_socket
+from gateway.center.store import Store
 from gateway.center.streams import Streams
 from gateway.center.streams import open_socket as stream_socket
 from gateway.site.upstream import Catalog, Upstream
@@ -392,7 +393,7 @@ async def test_an_intake_that_is_asked_too_often_says_so(tmp_path: Path, monkeyp
     monkeypatch.setattr(intake, "KEY_BURST", 2.0)
     monkeypatch.setattr(intake, "KEY_RATE", 0.001)
     port = free_port()
-    store = intake.Store(tmp_path / "c.db")
+    store = Store(tmp_path / "c.db")
     keys = intake.Keyring(None)
     desk = intake.Intake(store, keys, insecure=True)
     body = hello.encode("cab", "00" * 8, "city", 0, hello.Hello(60))
