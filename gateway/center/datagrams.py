@@ -37,6 +37,8 @@ RESENT_S = (0.5, 1.0, 2.0, 4.0)
 RECEIVE_BUFFER = 1 << 22
 IP_PKTINFO = 8
 LARGEST = 2048
+AMPLIFIED = 3  # times what a stranger sent: no more goes back
+EMPTY = 4  # bytes of an acknowledgement
 
 
 class Datagrams:
@@ -138,8 +140,13 @@ class Datagrams:
             if known:
                 self._keep(key, packet)
             self._send(packet, sender, way)
-        elif confirmable:
+        elif confirmable and known:
             await self._send_until_acknowledged(response, sender, way)
+        elif confirmable:
+            # once: whoever forges a sender must not make us send more than it costs
+            packet = coap.to_datagram(replace(response, kind=coap.CON, mid=self._next_mid()))
+            if len(packet) + EMPTY <= AMPLIFIED * len(coap.to_datagram(request)):
+                self._send(packet, sender, way)
         else:
             self._send(coap.to_datagram(replace(response, kind=coap.NON, mid=self._next_mid())), sender, way)
 

@@ -11,16 +11,16 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.center import datagrams, intake, streams
+from gateway.center import datagrams, intake, sinks, streams
 from gateway.center.datagrams import Datagrams
+from gateway.center.directory import Directory
 from gateway.center.silence import Silence, event
-from gateway.center.store import SELF, Store, StoreError
+from gateway.center.sink import SELF, Heard, Sink, StoreError, own_alarm
 from gateway.center.streams import Streams
-from gateway.spool.records import Lane
 from gateway.spool.trouble import Trouble
-from gateway.wire.rows import Message
 
 log = logging.getLogger("citygate.center")
 
@@ -29,23 +29,23 @@ SWITCH_S = 0.001  # an alarm must not wait 5 ms for the thread that stores
 PORT_0_TRIES = 20
 
 
-def run(bind: str, db: str, credentials: str | None, insecure: bool) -> int:
+def run(bind: str, db: str, credentials: str | None, insecure: bool, observers: Sequence[str] = ()) -> int:
     """0 after a clean stop, 3 where the address cannot be had, 2 with a message for any other refusal to start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
     sys.setswitchinterval(SWITCH_S)
     try:
-        asyncio.run(_until_signal(bind, db, credentials, insecure))
+        asyncio.run(_until_signal(bind, db, credentials, insecure, observers))
     except Trouble as bad:
         print(bad, file=sys.stderr)
         return 3 if bad.code == "CG-4201" else 2
     return 0
 
 
-async def _until_signal(bind: str, db: str, credentials: str | None, insecure: bool) -> None:
+async def _until_signal(bind: str, db: str, credentials: str | None, insecure: bool, observers: Sequence[str]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(bind, db, credentials, insecure=insecure, stop=stop)
+    await serve(bind, db, credentials, insecure=insecure, stop=stop, observers=observers)
 
 
 async def serve(
@@ -56,13 +56,16 @@ async def serve(
     insecure: bool,
     stop: asyncio.Event,
     ready: asyncio.Event | None = None,
+    observers: Sequence[str] = (),
 ) -> None:
-    """Listen until `stop`; `ready` is set once it does.
+    """Listen until `stop`; `ready` is set once it does. `db`: a path, or whatever `--sink` takes. `observers`: names
+    whose credentials may look up all gateways in the resource directory.
 
-    Raises Trouble CG-4201, CG-4205 (address), CG-4202 (database), CG-4203 (nobody could be heard)."""
+    Raises Trouble CG-4201, CG-4205 (address), CG-4202, CG-4212, CG-4208 (sink), CG-4203 (nobody could be heard),
+    CG-4001, CG-4004, CG-4209 (credentials)."""
     datagram_socket, stream_socket = _sockets(bind)
     try:
-        await _listen(datagram_socket, stream_socket, bind, db, credentials, insecure, stop, ready)
+        await _listen(datagram_socket, stream_socket, bind, db, credentials, insecure, stop, ready, observers)
     finally:
         datagram_socket.close()
         stream_socket.close()
@@ -78,6 +81,7 @@ async def _listen(
     insecure: bool,
     stop: asyncio.Event,
     ready: asyncio.Event | None,
+    observers: Sequence[str],
 ) -> None:
     folder = Path(credentials) if credentials else None
     if not insecure and (folder is None or not folder.is_dir()):
@@ -88,14 +92,17 @@ async def _listen(
             next_en="Give --credentials DIR with one folder a gateway, or --insecure for tests",
             next_ko="--credentials DIR 를 지정하거나 시험용으로 --insecure 를 사용하십시오",
         )
-    store = Store(db)
+    store, shared = await sinks.open_sink(db)
     try:
-        keys = intake.Keyring(folder)
-        silence = Silence()
-        for name, _, next_s, shares, subject in store.heard():
-            silence.restore(name, next_s, shares, subject, time.monotonic())
-        attentive = _Attention(store, silence)
-        desk = intake.Intake(store, keys, insecure=insecure, heed=attentive.heed)
+        keys = intake.Keyring(folder, (shared.where, shared.blocks) if shared else None)
+        directory = Directory(observers)
+        for name, _, next_s, _, silent in store.heard():
+            if not silent:
+                directory.heard(name, next_s, time.monotonic())
+        attentive = _Attention(store, Silence(), directory)
+        desk = intake.Intake(store, keys, insecure=insecure, heed=attentive.heed, directory=directory)
+        if shared is not None:
+            shared.heed, shared.lost = attentive.heed, keys.unsettle
         tcp = Streams(desk.answer)
         await tcp.listen(stream_socket)
         udp = Datagrams(datagram_socket, desk.answer)
@@ -113,23 +120,28 @@ async def _listen(
         if store.ended.done():
             store.ended.result()
     finally:
-        await asyncio.to_thread(store.close)
+        await store.aclose()
 
 
 class _Attention:
     """Turns what is heard, and what is not, into alarms of the center's own."""
 
-    def __init__(self, store: Store, silence: Silence) -> None:
+    def __init__(self, store: Sink, silence: Silence, directory: Directory | None = None) -> None:
         self._store = store
+        self._directory = directory or Directory()
         self._silence = silence
         self._boot = secrets.token_hex(8)
         self._numbers = itertools.count()
         self._back: set[str] = set()
         self._promises: dict[str, float] = {}
+        self._leads = store.leads
+        if self._leads:
+            self._lead(time.monotonic())
 
     def heed(self, gateway: str, next_s: float, shares: tuple[str, ...]) -> None:
         if next_s:
             self._promises[gateway] = next_s
+        self._directory.heard(gateway, next_s, time.monotonic())
         if self._silence.heard(gateway, next_s, shares, time.monotonic()):
             self._back.add(gateway)
 
@@ -141,8 +153,20 @@ class _Attention:
             except StoreError as bad:
                 log.error("CG-4206 the state of silent gateways cannot be stored (%s)", bad)
 
+    def _lead(self, now_s: float) -> None:
+        """Go on with the incidents that stand; everybody else has the full time again."""
+        for name, _, next_s, shares, subject in self._store.heard():
+            self._promises[name] = next_s
+            self._silence.restore(name, next_s, shares, subject, now_s)
+
     async def _look(self) -> None:
         now_s = time.monotonic()
+        if self._store.leads != self._leads:
+            self._leads = self._store.leads
+            if self._leads:
+                self._lead(now_s)
+        if not self._leads:
+            return
         fallen, news = self._silence.check(now_s)
         back, self._back = self._back - fallen.keys(), set()
         if back:
@@ -152,7 +176,7 @@ class _Attention:
         for incident, phase in news:
             said = event(incident, phase, now_s, time.time_ns(), self._promises)
             log.warning("%s: %s / %s", phase.name.lower(), said.text_en, said.text_ko)
-            await self._store.put(SELF, Message(self._boot, "", Lane.ALARM, next(self._numbers), 0.0, said), 0)
+            await self._store.put_all(SELF, [own_alarm(self._boot, next(self._numbers), said)], Heard())
 
 
 def _sockets(bind: str) -> tuple[socket.socket, socket.socket]:

@@ -20,6 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.center.sink import SELF as SELF
+from gateway.center.sink import Heard as Heard
+from gateway.center.sink import HeardRow, Taken
+from gateway.center.sink import StoreError as StoreError
 from gateway.spool.records import Lane
 from gateway.spool.trouble import Trouble
 from gateway.wire.rows import EventRow, GapRow, HealthRow, Message, ValueRow, WindowRow
@@ -28,7 +32,6 @@ BATCH = 256  # packs a transaction, and
 BATCH_S = 0.005  # no longer: an alarm that comes meanwhile waits for its commit
 CHECKPOINT_S = 0.5
 VERSION = 2
-SELF = "(center)"  # the center's own alarms; no gateway's id has brackets
 
 _HEARD = """
 CREATE TABLE gateway(name TEXT PRIMARY KEY, heard_ns INTEGER NOT NULL, next_s REAL NOT NULL, shares TEXT NOT NULL,
@@ -64,19 +67,6 @@ CREATE INDEX window_by_channel ON window(gateway, channel, end_ns);
 CREATE INDEX event_by_message ON event(message);
 CREATE INDEX event_by_time ON event(time_ns);
 """
-
-
-class StoreError(Exception):
-    """The database cannot take more now; nothing of the message is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What a message says beside its packs: seconds to the next one (0: no promise), and what the gateway shares with
-    others, () where it does not say."""
-
-    next_s: float = 0.0
-    shares: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -141,16 +131,16 @@ class Store:
     async def put(self, gateway: str, message: Message, size: int) -> bool:
         """True when it is on disk for the first time, False for a duplicate. Raises StoreError, or ValueError for a
         message that no database takes."""
-        (result,) = await self.put_all(gateway, [(message, size)], Heard(message.next_s))
+        (result,) = await self._put(gateway, [(message, size)], Heard(message.next_s))
         if isinstance(result, ValueError):
             raise result
         return result
 
-    async def put_all(
-        self, gateway: str, packs: Sequence[tuple[Message, int]], heard: Heard
-    ) -> list[bool | ValueError]:
-        """The same for several packs (message, size in bytes) of one gateway, which was `heard`. Raises StoreError;
-        then some of them may be stored, and all may come again."""
+    async def put_all(self, gateway: str, packs: Sequence[Taken], heard: Heard) -> list[bool | ValueError]:
+        """As `Sink.put_all`; after StoreError some of them may be stored."""
+        return await self._put(gateway, [(one.message, len(one.body)) for one in packs], heard)
+
+    async def _put(self, gateway: str, packs: Sequence[tuple[Message, int]], heard: Heard) -> list[bool | ValueError]:
         waiting = _Waiting(asyncio.get_running_loop().create_future(), [False] * len(packs), max(1, len(packs)))
         items = [_Item(gateway, message, size, heard, waiting, n) for n, (message, size) in enumerate(packs)]
         items = items or [_Item(gateway, None, 0, heard, waiting, 0)]
@@ -169,11 +159,17 @@ class Store:
             self._news.notify()
         await waiting.done
 
-    def heard(self) -> list[tuple[str, int, float, tuple[str, ...], str]]:
-        """By gateway: when it was last heard (UTC ns), its promise, what it shares, the incident it is silent in."""
+    @property
+    def leads(self) -> bool:
+        return True
+
+    def heard(self) -> list[HeardRow]:
         with self._reader() as db:
             rows = db.execute("SELECT name, heard_ns, next_s, shares, silent FROM gateway").fetchall()
         return [(name, ns, next_s, tuple(json.loads(shares)), silent) for name, ns, next_s, shares, silent in rows]
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self.close)
 
     def close(self) -> None:
         """Commit what is queued and stop."""
