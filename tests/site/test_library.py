@@ -35,6 +35,10 @@ def test_every_byte_of_a_capture_matters(path: Path) -> None:
     profile = load_profile(path)
     if profile.driver.name == "serial" and profile.options.frame == "lines":
         pytest.skip("lines carry no check")
+    if profile.driver.name == "coap":
+        pytest.skip("UDP's checksum is not part of a CoAP message")
+    if profile.driver.name == "ble":
+        pytest.skip("the radio's CRC is not part of an advert")
     for capture in profile.captures:
         request, reply = bytes.fromhex(capture.request), bytearray(bytes.fromhex(capture.reply))
         for at in range(len(reply)):
