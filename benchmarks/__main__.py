@@ -9,8 +9,10 @@ from importlib import import_module
 
 BENCHMARKS = {
     "modbus": "Modbus against pymodbus and libmodbus, on schedules, on paced RTU lines, under bad replies",
+    "sensors": "serial lines, Bluetooth advertisements and CoAP nodes on one core, and mutants of every codec",
+    "bench": "the technician's bench: worst scan, identification, suggestions, check of 1,000 profiles, start-up",
     "spine": "first acknowledgement, loss, alarm latency, memory and bytes of the whole way",
-    "uplink": "bytes, alarms and backlog over bad lines, packs a center commits",
+    "uplink": "bytes, alarms and backlog over bad lines, a 72 h outage, kills, power cuts, a center, a fleet",
     "fastpath": "kernels: ns a sample against C, numpy and River, by channels, of small batches",
     "chaos": "loss, duplicates and alarms while field, uplink and center are killed at random moments",
     "powercut": "what a spool and OSCORE numbers lose when the power goes at a random moment (root, loop device)",

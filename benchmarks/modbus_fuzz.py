@@ -62,7 +62,10 @@ def fuzz(frames: int) -> dict[str, Any]:
 
 def poisson_quantile(mean: float, share: float) -> int:
     """The least k of which P(N <= k) >= `share`."""
-    k, term = 0, math.exp(-mean)
+    if not mean:
+        return 0
+    k = max(0, math.floor(mean - 12.0 * math.sqrt(mean)))  # below lies less than a float can add
+    term = math.exp(k * math.log(mean) - mean - math.lgamma(k + 1))
     total = term
     while total < share:
         k += 1

@@ -251,5 +251,7 @@ class Driver(Generic[Op]):
         default=lambda device, points: ()
     )
     """Faults of a device's points beyond types: (point name, key, words)."""
+    asks_first: bool = False
+    """A listening driver whose first reading after connecting is the answer to a question (CoAP Observe)."""
     check_link: Callable[[Link, Device], str] = field(default=lambda link, device: "")
     """Why `device` cannot be on `link` (a unit that does not exist there), or ""."""

@@ -7,7 +7,12 @@ from typing import Any
 
 from protocols.api import Driver
 
-DRIVERS = {"modbus": "protocols.modbus.driver", "serial": "protocols.serial.driver"}
+DRIVERS = {
+    "ble": "protocols.ble.driver",
+    "coap": "protocols.coap.driver",
+    "modbus": "protocols.modbus.driver",
+    "serial": "protocols.serial.driver",
+}
 
 
 def driver(name: str) -> Driver[Any]:

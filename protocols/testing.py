@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.api import Batch, Driver, Link, LinkDown, Point, Quality, Reader
+from protocols.api import Batch, Driver, Link, LinkDown, Point, Quality, Reader, Tap
 from protocols.streams import Chunk, link_down
 
 Peer = Callable[[bytes], Iterable[tuple[float, bytes]]]
@@ -34,6 +34,7 @@ class FakeStream:
         self.sent: list[tuple[int, bytes]] = []  # (time_ns, bytes) of every write
         self.last_byte_ns = 0
         self.dropped = 0
+        self.tap: Tap | None = None
         self._now_ns = start_ns
         self._order = count()
         self._coming: list[tuple[int, int, bytes]] = []
@@ -58,6 +59,8 @@ class FakeStream:
         await asyncio.sleep(0)
         self._check()
         self.sent.append((self._now_ns, data))
+        if self.tap is not None:
+            self.tap(True, data, self._now_ns)
         for delay_s, answer in self.peer(data):
             self.arrive(answer, delay_s)
 
@@ -88,6 +91,8 @@ class FakeStream:
         while self._coming and self._coming[0][0] <= self._now_ns:
             at, _, data = heapq.heappop(self._coming)
             self.last_byte_ns = at
+            if self.tap is not None:
+                self.tap(False, data, at)
             self._here.append(Chunk(data, at, False))
 
     def _check(self) -> None:

@@ -48,6 +48,10 @@ url = "serial:{air_pty}"
 name = "loopport"
 url = "serial:{loop_pty}"
 
+[[links]]
+name = "lane"
+url = "coap://127.0.0.1:{lane_port}"
+
 [[devices]]
 name = "meter"
 profile = "streetlight/eastron-sdm120"
@@ -124,6 +128,14 @@ link = "loopport"
 asset = "TRF-L-0440"
 place = {{ en = "Lane 1, northbound", ko = "북행 1차로" }}
 options = {{ spacing_m = 4.5 }}
+
+[[devices]]
+name = "lane"
+profile = "traffic/generic-senml-lane"
+link = "lane"
+period_s = 1.0
+asset = "TRF-N-0441"
+place = {{ en = "Lane 2, northbound", ko = "북행 2차로" }}
 {replay}
 [services.water]
 burst_flow = {burst_flow}
@@ -172,6 +184,7 @@ def write_site(folder: Path, ports: Mapping[str, int], ptys: Mapping[str, str], 
         uplink_port=ports["uplink"],
         meter_port=ports["cabinet"],
         lamp_port=ports["lamps"],
+        lane_port=ports["lane"],
         water_pty=ptys["waterbus"],
         air_pty=ptys["airport"],
         loop_pty=ptys["loopport"],

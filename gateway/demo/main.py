@@ -1,6 +1,6 @@
 """`citygate demo`: devices, proxy and the three real processes; incidents by the clock; the account at the end.
 
-    simulated devices --pty, TCP--> citygate field --spool--> citygate uplink --CoAP, OSCORE--> proxy --> center
+    simulated devices --pty, TCP, CoAP--> citygate field --spool--> citygate uplink --CoAP, OSCORE--> proxy --> center
 
 The proxy is where the way is cut and where every byte towards the center is counted.
 """
@@ -120,7 +120,8 @@ class Stage:
         self.sent = Sent()
         self.replay_sent = Sent()
         tcp = [block.free_port() for _ in range(3)]
-        self.ports = {"cabinet": tcp[0], "lamps": tcp[1], "replay": tcp[2]}
+        lane = block.free_port(datagram=True)
+        self.ports = {"cabinet": tcp[0], "lamps": tcp[1], "replay": tcp[2], "lane": lane}
         (folder / "log").mkdir()
 
     def now(self) -> tuple[int, float]:

@@ -184,5 +184,10 @@ def courses() -> dict[str, Signal]:
         "air.pm1": Signal(9.0, 0.8), "air.pm25": Signal(14.0, 1.2), "air.pm10": Signal(21.0, 1.6),
         "air.pm1_cf1": Signal(9.0, 0.8), "air.pm25_cf1": Signal(14.0, 1.2), "air.pm10_cf1": Signal(21.0, 1.6),
     }  # fmt: skip
+    lane = {
+        "lane.vehicles": Signal(4812.0, per_s=0.4),
+        "lane.speed": Signal(46.0, 2.0),
+        "lane.occupancy": Signal(11.0, 1.0),
+    }
     lamps = {f"dali.lamp{n}_level": Signal(80.0) for n in range(LAMPS)}
-    return {**power, **water, **air, **lamps}
+    return {**power, **water, **air, **lane, **lamps}

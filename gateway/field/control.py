@@ -1,7 +1,8 @@
 """The control socket: what runs, asked from outside. JSON lines over a unix socket that only the service's group reads.
 
-Request `{"get": "live"}` or `{"get": "health"}`; one line of JSON back. The one thing that can be changed through it is
-a point that its profile declares writable: `{"set": "lamp.level", "value": 40}`.
+Request `{"get": "live"}` or `{"get": "health"}`; one line of JSON back. What is changed on a device through it is a
+point that its profile declares writable: `{"set": "lamp.level", "value": 40}`. What the bench asks for by its own words
+(`{"read": "meter1"}`) is answered by the errand registered under the word.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 LONGEST_REQUEST = 4096
@@ -20,15 +22,19 @@ WAIT_S = 5.0
 
 Write = Callable[[str, float], Awaitable[Any]]  # (channel name, value) -> what became of it
 Answers = Mapping[str, Callable[[], Any]]  # what is asked for -> the answer, or what waits for it
+Errand = Callable[[Mapping[str, Any]], Awaitable[Any]]  # the whole request -> the answer
+Errands = Mapping[str, Errand]  # the word a request is told by -> who answers it
 
 
-async def serve(path: Path, answers: Answers, write: Write | None = None) -> asyncio.Server:
+async def serve(
+    path: Path, answers: Answers, write: Write | None = None, errands: Errands = MappingProxyType({})
+) -> asyncio.Server:
     """Listen at `path` (replaced if a dead process left it behind)."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await asyncio.wait_for(reader.readline(), WAIT_S):
-                writer.write(json.dumps(await _answer(line, answers, write)).encode() + b"\n")
+                writer.write(json.dumps(await _answer(line, answers, write, errands)).encode() + b"\n")
                 await asyncio.wait_for(writer.drain(), WAIT_S)
         except (OSError, ValueError, TimeoutError):
             pass  # a client that went away, talks nonsense or reads nothing
@@ -42,9 +48,11 @@ async def serve(path: Path, answers: Answers, write: Write | None = None) -> asy
     return server
 
 
-async def _answer(line: bytes, answers: Answers, write: Write | None) -> Any:
+async def _answer(line: bytes, answers: Answers, write: Write | None, errands: Errands) -> Any:
     try:
         request = json.loads(line)
+        if word := next((word for word in errands if word in request), ""):
+            return await errands[word](request)
         if write is not None and "set" in request:
             return await write(str(request["set"]), float(request["value"]))
         what = request["get"]

@@ -14,11 +14,13 @@ import numpy as np
 
 from gateway.field.clock import boottime_ns
 from gateway.field.coverage import Coverage
+from gateway.field.maintenance import Maintenance
 from gateway.field.routes import Routes
 from gateway.field.silence import Silence
 from gateway.field.writer import SpoolWriter
 from gateway.site.plan import Kind, Plan
-from gateway.spool.records import Draft, Event, Gap, Health, Item, Phase, Window
+from gateway.site.upstream import Upstream
+from gateway.spool.records import Draft, Event, Gap, Item, Phase, Window
 from protocols.api import Batch, Quality
 
 if TYPE_CHECKING:
@@ -36,15 +38,22 @@ QUEUED_ROWS = 500_000  # readings that may wait for the kernels; beyond, the old
 
 class Engine:
     def __init__(
-        self, plan: Plan, writer: SpoolWriter, coverage: Coverage, standing: Sequence[Event], started_ns: int
+        self,
+        plan: Plan,
+        writer: SpoolWriter,
+        coverage: Coverage,
+        standing: Sequence[Event],
+        started_ns: int,
+        maintenance: Maintenance | None = None,
     ) -> None:
         channels = len(plan.channels)
         self._plan = plan
         self._writer = writer
-        self._routes = Routes(plan)
+        self._routes = Routes(plan, standing)
         self._coverage = coverage
         self._silence = Silence(plan, started_ns)
-        self._silence.restore(standing)
+        self._maintenance = maintenance or Maintenance(plan)
+        self._silence.restore([*standing, *self._maintenance.held.values()])
         self._judge: Judge | None = None
         self._queue: list[Batch] = []
         self._queued = 0
@@ -74,7 +83,7 @@ class Engine:
         """Before anything is asked: what the time since the last commit took. On disk as soon as the writer's next turn
         is over."""
         gaps, coverage = self._coverage.begin()
-        self._writer.submit([item for gap in gaps for item in self._routes.everyone(gap)], coverage=coverage)
+        self._writer.submit([item for gap in gaps for item in self._routes.gap(gap)], coverage=coverage)
 
     # -- from the scheduler ---------------------------------------------------------------------------------------
 
@@ -161,7 +170,7 @@ class Engine:
             entries = tuple(((channel,), low, high) for channel, (low, high) in self._overrun.items())
             self._overrun = {}
             log.error("readings arrived faster than the kernels loaded: %d channels have a gap", len(entries))
-            self._writer.submit(self._routes.everyone(Gap("overrun", entries)))
+            self._writer.submit(self._routes.gap(Gap("overrun", entries)))
 
     def _file(self, verdict: Verdict) -> None:
         self._closed += verdict.windows
@@ -174,7 +183,7 @@ class Engine:
     def _emit(self, events: Sequence[Event], learnt: Mapping[str, bytes] | None = None) -> None:
         items: list[tuple[str, Item]] = []
         news: list[Event] = []
-        for event in events:
+        for event in self._maintenance.passing(events, self.standing, self._routes.devices_behind):
             if event.phase is Phase.UPDATE:
                 if event.key in self.standing:
                     items += self._routes.event(event)
@@ -192,27 +201,43 @@ class Engine:
             news.append(event)
         self._writer.submit(items, events=news, learnt=learnt)
 
+    def emit(self, events: Sequence[Event]) -> None:
+        """Events that no reading brought about."""
+        if events:
+            self._emit(events)
+
+    def meter_replaced(self, channels: Sequence[int]) -> None:
+        """The next readings of these counters are no step from those before."""
+        if self._judge is not None:
+            self._judge.meter_replaced(channels)
+
     def set_clock(self, utc_offset_ns: int) -> None:
         if self._judge is not None:
             self._judge.set_clock(utc_offset_ns)
 
-    def report(self, health: Health) -> None:
-        """State of the gateway itself, to every upstream."""
-        self._writer.submit(self._routes.everyone(health))
+    def report(self, time_ns: int, facts: Callable[[Upstream], Mapping[str, str | int | float]]) -> None:
+        """State of the gateway itself, as far as it is the business of each upstream."""
+        self._writer.submit(self._routes.health(time_ns, facts))
+
+    def devices_of(self, upstream: Upstream) -> set[str]:
+        """Devices whose state is the business of `upstream`."""
+        return self._routes.devices_of(upstream)
 
     # -- time -----------------------------------------------------------------------------------------------------
 
     def next_deadline_ns(self) -> int | None:
         return self._silence.next_deadline_ns()
 
-    def overdue(self, now_ns: int, link_is_down: Callable[[str], bool]) -> None:
-        """Devices whose deadline has passed."""
+    def overdue(self, now_ns: int, link_is_down: Callable[[str], bool]) -> Sequence[Event]:
+        """Devices whose deadline has passed, and links that are down; told as alarms here already."""
         events = self._silence.overdue(now_ns, link_is_down)
         if events:
             self._emit(events)
+        return events
 
     def tick(self, now_ns: int) -> None:
         """Close due windows of silent channels, commit closed ones together, send late first values and gaps."""
+        self.emit(self._maintenance.due(now_ns))
         if self._judge is not None:
             self._file(self._judge.due(now_ns))
             self._keep(self._judge, now_ns)
@@ -232,7 +257,7 @@ class Engine:
 
     def _flush(self, now_ns: int, *, closing: bool = False) -> None:
         gaps = self._coverage.take()
-        items: list[tuple[str, Item]] = [item for gap in gaps for item in self._routes.everyone(gap)]
+        items: list[tuple[str, Item]] = [item for gap in gaps for item in self._routes.gap(gap)]
         rows, self._closed = sorted(self._closed, key=lambda row: (row.end_ns, row.channel)), []
         items += self._routes.windows(rows)
         draft = None

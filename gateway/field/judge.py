@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastpath.chain
+import fastpath.replaced
 from gateway.field.aftermath import Aftermath
 from gateway.field.learnt import Memory
 from gateway.field.rows import RowBoard
@@ -222,6 +223,11 @@ class Judge:
             times, values = self._chain.evidence(channel, EVIDENCE_SAMPLES)
             filled.append((channel, tuple(zip(times.tolist(), values.tolist(), strict=True))))
         return replace(event, evidence=tuple(filled))
+
+    def meter_replaced(self, channels: Sequence[int]) -> None:
+        """The next readings of these counters are no step from those before."""
+        for channel in channels:
+            fastpath.replaced.begin_anew(self._chain, channel)
 
     def set_clock(self, utc_offset_ns: int) -> None:
         """The wall clock was set: night and day of the rows to come follow it."""

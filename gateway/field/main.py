@@ -13,27 +13,32 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gateway import VERSION
-from gateway.field import control
+from gateway.field import bench, control
 from gateway.field.background import in_background, leave
-from gateway.field.clock import boottime_ns, process_start_ns, utc_offset
+from gateway.field.carry import Carry
+from gateway.field.clock import boottime_ns, known_utc_offset, process_start_ns, utc_offset
 from gateway.field.coverage import Coverage
 from gateway.field.engine import Engine
 from gateway.field.lock import StateLock
-from gateway.field.notify import notify
+from gateway.field.maintenance import Maintenance
 from gateway.field.record import Recorder
 from gateway.field.scheduler import LinkRunner
+from gateway.field.watchdog import Watchdog
+from gateway.field.work import Work
 from gateway.field.writer import SpoolWriter
+from gateway.notify import notify
 from gateway.site.compile import load_plan
 from gateway.site.faults import Faults
 from gateway.site.plan import Kind, Plan
-from gateway.spool.records import Health
+from gateway.site.upstream import AGENCY, Upstream
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
+from protocols import registry
 from protocols.api import Batch, Quality
 
 log = logging.getLogger("citygate.field")
@@ -54,6 +59,9 @@ class Field:
         self._plan = plan
         self._started_ns = boottime_ns()
         self._offset_ns, self._uncertainty_ns = utc_offset()
+        self._clock_is_set = False
+        self._watchdog = Watchdog()
+        self._is_stuck = False
         self._lock = StateLock(self._state)
         self._recorder: Recorder | None = None
         try:
@@ -67,7 +75,8 @@ class Field:
     def _open(self, since_ns: int) -> None:
         plan, state = self._plan, self._state
         self.spool = Spool.open(state / "spool.db", role="writer", limit_mb=plan.spool_limit_mb)
-        self.spool.set_offset(self._offset_ns, self._uncertainty_ns)
+        self.spool.clock_unset()
+        self._set_clock()
         covered_boot, covered = self.spool.coverage()
         standing = self.spool.standing()
         self._standing = standing
@@ -88,24 +97,39 @@ class Field:
             started_ns=self._started_ns,
             since_ns=since_ns,
             listens=_listening(plan),
+            asked=_asked(plan),
         )
-        self.engine = Engine(plan, self.writer, coverage, standing, self._started_ns)
+        maintenance = Maintenance(plan)
+        offset_ns = self._offset_ns if self._clock_is_set else None
+        ended = maintenance.restore(state, standing, self._started_ns, offset_ns)
+        self._carry = Carry(plan, state, maintenance.is_on)
+        self._work = Work(plan, maintenance, self._carry)
+        self.engine = Engine(plan, self.writer, coverage, standing, self._started_ns, maintenance)
         self.engine.begin()
+        self.engine.emit(ended)
         self.writer.turn(FIRST_COMMIT_S)
         self.links = {
-            link.link.name: LinkRunner(link, self._take, number / len(plan.links))
+            link.link.name: LinkRunner(
+                link,
+                self._take,
+                number / len(plan.links),
+                tape=self._work.tapes.get(link.link.name),
+                fell_out=self._work.freezer.fell_out,
+            )
             for number, link in enumerate(plan.links)
         }
+        self._work.begin(self.engine, self.links, self.spool, self.writer)
         self._socket = state / "field.sock"
 
     def _take(self, batch: Batch) -> None:
         if self._recorder is not None:
             self._recorder.take(batch)
-        self.engine.take(batch)
+        self.engine.take(self._carry.take(batch))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; what is in flight then is finished and committed."""
-        server = await control.serve(self._socket, {"live": self.live, "health": self.health}, self.write)
+        errands = {**bench.errands(self._plan, self.links, self.engine), **self._work.errands()}
+        server = await control.serve(self._socket, {"live": self.live, "health": self.health}, self.write, errands)
         log.info("polling %d devices on %d links", len(self._plan.devices), len(self.links))
         async with asyncio.TaskGroup() as group:
             for runner in self.links.values():
@@ -114,6 +138,8 @@ class Field:
             group.create_task(self._watch_silence(stop), name="silence")
             group.create_task(self._load_judge(stop), name="kernels")
         self.engine.close()
+        await self._work.keep()
+        await self._work.freezer.settle()
         if self._recorder is not None:
             self._recorder.close()
         server.close()
@@ -146,9 +172,10 @@ class Field:
         sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
         from gateway.field.judge import Judge, warm
 
-        warm()
+        warm(loops=any(channel.kind is Kind.WAVEFORM for channel in self._plan.channels))
         learnt, self._learnt = self._learnt, {}
-        return Judge(self._plan, self._started_ns, self._offset_ns, self._standing, self._levels, learnt)
+        known = [*self._standing, *self._work.maintenance.held.values()]  # what is held is no news to it either
+        return Judge(self._plan, self._started_ns, self._offset_ns, known, self._levels, learnt)
 
     async def _tick(self, stop: asyncio.Event) -> None:
         ready = False
@@ -158,28 +185,60 @@ class Field:
                 async with asyncio.timeout(TICK_S):
                     await stop.wait()
             self.engine.tick(boottime_ns())
-            offset_ns, uncertainty_ns = utc_offset()
-            if abs(offset_ns - self._offset_ns) > max(1_000_000, uncertainty_ns // 4):
-                with contextlib.suppress(SpoolError):  # the disk refuses: tried again with the next tick
-                    await asyncio.to_thread(self.spool.set_offset, offset_ns, uncertainty_ns)
-                    self._offset_ns = offset_ns
-                    self.engine.set_clock(offset_ns)
+            await self._work.keep()
+            with contextlib.suppress(SpoolError):  # the disk refuses: tried again with the next tick
+                if await asyncio.to_thread(self._set_clock):
+                    self.engine.set_clock(self._offset_ns)
             if boottime_ns() >= health_due_ns:
                 health_due_ns = boottime_ns() + HEALTH_NS
                 waiting = await asyncio.to_thread(self._depth)
-                facts = self._facts(sum(waiting.values()))
-                self.engine.report(Health(boottime_ns(), facts))
+                self.engine.report(boottime_ns(), lambda upstream, waiting=waiting: self._facts(upstream, waiting))  # type: ignore[misc]
+            self._feed()
             if not ready:
                 ready = True
                 notify("READY=1\nSTATUS=polling")
         notify("STOPPING=1")
+
+    def _feed(self) -> None:
+        """Tell systemd's watchdog that polls and commits end; where one hangs, tell why it will be killed."""
+        stuck = self._watchdog.stuck(
+            [*(link.pulse() for link in self.links.values()), self.writer.pulse()], boottime_ns()
+        )
+        if not stuck:
+            self._is_stuck = False
+            notify("WATCHDOG=1")
+        elif not self._is_stuck:
+            self._is_stuck = True
+            names = ", ".join(f"{name} ({waited_s:.0f} s)" for name, waited_s in stuck.items())
+            log.critical("CG-6005 no end of work in sight: %s. The watchdog is not fed any more", names)
+            notify(f"STATUS=stuck: {names}")
+
+    def _set_clock(self) -> bool:
+        """Enter the boot's offset to UTC once it is known, and again whenever the clock was set. True where it was.
+        Raises SpoolError; then nothing is changed."""
+        known = known_utc_offset()
+        if known is None:
+            return False
+        has_moved = abs(known[0] - self._offset_ns) > max(1_000_000, known[1] // 4)
+        is_surer = known[1] < self._uncertainty_ns // 2
+        if self._clock_is_set and not has_moved and not is_surer:
+            return False
+        self.spool.set_offset(*known)
+        if not self._clock_is_set:
+            log.info("the clock is set, to within %.3f s", known[1] / 1e9)
+        self._offset_ns, self._uncertainty_ns = known
+        self._clock_is_set = True
+        return True
 
     async def _watch_silence(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             deadline_ns = self.engine.next_deadline_ns()
             wait_s = TICK_S if deadline_ns is None else (deadline_ns - boottime_ns()) / 1e9
             if wait_s <= 0:
-                self.engine.overdue(boottime_ns(), lambda link: not self.links[link].up)
+                for told in self.engine.overdue(boottime_ns(), lambda link: not self.links[link].up):
+                    if told.code == "health.device_silent":
+                        device = self._plan.device(told.subject)
+                        self._work.freezer.fell_out(device.link, device.name, "silent")
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(wait_s, TICK_S)):
@@ -192,22 +251,29 @@ class Field:
         except SpoolError:
             return {}
 
-    def _facts(self, waiting: int) -> dict[str, str | int | float]:
-        """What a center must know of the box itself, as short as it can be said."""
-        down = [name for name, runner in self.links.items() if not runner.up]
+    def _facts(self, upstream: Upstream, waiting: Mapping[str, int]) -> dict[str, str | int | float]:
+        """What `upstream` must know of the box itself, as short as it can be said."""
+        seen = self.engine.devices_of(upstream)
+        links = {self._plan.device(name).link for name in seen}
+        down = [name for name in links if name in self.links and not self.links[name].up]
         quarantined = [name for runner in self.links.values() for name in runner.quarantined]
         facts: dict[str, str | int | float] = {
             "version": VERSION,
+            "mode": self._plan.mode,
             "uptime_s": round((boottime_ns() - self._started_ns) / 1e9),
             "clock_uncertainty_s": round(self._uncertainty_ns / 1e9, 3),
-            "links": len(self.links),
+            "links": len(links),
             "links_down": len(down),
-            "devices_quarantined": len(quarantined),
-            "devices_silent": len(self.engine.silent),
-            "overruns": sum(runner.overruns for runner in self.links.values()),
+            "devices_quarantined": len(seen.intersection(quarantined)),
+            "devices_silent": len(seen.intersection(self.engine.silent)),
+            "overruns": sum(self.links[name].overruns for name in links if name in self.links),
             "commits_refused": self.writer.refused,
-            "spool_records": waiting,
         }
+        if upstream.role == AGENCY:  # who else is told, and how much waits for them, is not an agency's business
+            own = f"{upstream.name}/"
+            facts["spool_records"] = sum(count for lane, count in waiting.items() if lane.startswith(own))
+            return facts | ({"insecure": upstream.name} if upstream.insecure else {})
+        facts["spool_records"] = sum(waiting.values())
         insecure = [u.name for u in self._plan.upstreams if u.insecure]
         return facts | ({"insecure": ", ".join(insecure)} if insecure else {})
 
@@ -269,8 +335,13 @@ class Field:
         depth = await asyncio.to_thread(self._depth)
         return {
             "gateway": self._plan.gateway,
+            "mode": self._plan.mode,
+            "upstreams": {
+                u.name: {"role": u.role, "uri": u.uri, "format": u.format, "insecure": u.insecure}
+                for u in self._plan.upstreams
+            },
             "uptime_s": round((boottime_ns() - self._started_ns) / 1e9, 1),
-            "clock": {"uncertainty_s": utc_offset()[1] / 1e9},
+            "clock": {"uncertainty_s": utc_offset()[1] / 1e9, "is_set": self._clock_is_set},
             "readings": int(self.engine.readings[self.engine.counted].sum()),
             "events": self.engine.events,
             "links": {
@@ -290,6 +361,7 @@ class Field:
                 for name, runner in self.links.items()
             },
             "silent": self.engine.silent,
+            **self._work.shown(),
             "spool": {
                 "depth": depth,
                 "commits": self.writer.commits,
@@ -306,6 +378,12 @@ def _listening(plan: Plan) -> set[int]:
     """Channels of devices that speak by themselves."""
     channels = {index for device in plan.devices if device.listens for index in device.channels}
     return {i for i in channels if plan.channels[i].kind is not Kind.WAVEFORM and not plan.channels[i].derived}
+
+
+def _asked(plan: Plan) -> set[int]:
+    """Those of them whose first reading is the answer to a question."""
+    drivers = {link.link.name for link in plan.links if registry.driver(link.driver).asks_first}
+    return {index for device in plan.devices if device.link in drivers for index in device.channels}
 
 
 def _recorder(path: str, plan: Plan, utc_offset_ns: int) -> Recorder:

@@ -20,13 +20,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from gateway.field.clock import boottime_ns
+from gateway.field.tape import Tape
+from gateway.field.watchdog import PATIENCE_NS, Pulse
 from gateway.site.plan import LinkPlan
 from protocols import registry
-from protocols.api import Batch, Identifier, Learner, LinkDown, Quality, Reader, Writer, Written
+from protocols.api import Batch, Identifier, Learner, LinkDown, Quality, Reader, Tapped, Writer, Written
 
 log = logging.getLogger("citygate.link")
 
 T = TypeVar("T")
+FellOut = Callable[[str, str, str], None]  # (link, device or "", why)
 
 RECONNECT_FIRST_S, RECONNECT_LAST_S = 0.2, 15.0
 REPLUG_LAST_S = 5.0  # a serial port that was unplugged is looked for more often: looking costs nothing
@@ -66,8 +69,18 @@ class _Errand(NamedTuple):
 class LinkRunner:
     """Runs one link until `stop` is set: opens it, polls or listens, opens it again when it went down."""
 
-    def __init__(self, plan: LinkPlan, sink: Callable[[Batch], None], phase: float = 0.0) -> None:
-        """`phase`, 0 to 1: where in its periods this link polls, so that not all links do it at once."""
+    def __init__(
+        self,
+        plan: LinkPlan,
+        sink: Callable[[Batch], None],
+        phase: float = 0.0,
+        tape: Tape | None = None,
+        fell_out: FellOut | None = None,
+    ) -> None:
+        """`phase`, 0 to 1: where in its periods this link polls, so that not all links do it at once. `tape`: gets the
+        bytes that pass. `fell_out`: told of a device (or "", the link) that answers no more."""
+        self.tape = tape
+        self._fell_out = fell_out
         self._plan = plan
         self._sink = sink
         self._driver = registry.driver(plan.driver)
@@ -87,6 +100,8 @@ class LinkRunner:
         self.fault: LinkDown | None = None
         self.overruns = 0  # polls skipped because the line was still busy
         self.polls = 0
+        self.steps = 0  # grows with whatever ended: a poll, a listening, an attempt to open the link
+        self.rests_until_ns = 0  # nothing is to be done before
         self.reconnects = 0
         self.reader: Reader[Any] | None = None
 
@@ -97,6 +112,11 @@ class LinkRunner:
     @property
     def quarantined(self) -> list[str]:
         return sorted(name for name, health in self._health.items() if health.not_before_ns)
+
+    def pulse(self) -> Pulse:
+        """For the watchdog: one turn may ask every device in vain, twice."""
+        asking_ns = round(2e9 * self._plan.timeout_s * len(self._ops))
+        return Pulse(f"link {self.name}", self.steps, self.rests_until_ns, PATIENCE_NS + asking_ns)
 
     @property
     def planned(self) -> float:
@@ -165,13 +185,17 @@ class LinkRunner:
         last_s = REPLUG_LAST_S if self._plan.link.url.startswith(("serial:", "ascii:")) else RECONNECT_LAST_S
         listening = bool(self._ops) and all(self._driver.listens(op.device) for op in self._ops)
         while not stop.is_set():
+            self.steps += 1
             try:
                 async with self._driver.connect(self._plan.link, self._ops) as self.reader:
+                    if self.tape is not None and isinstance(self.reader, Tapped):
+                        self.reader.tap = self.tape.add
                     self._came_up()
                     pause_s = RECONNECT_FIRST_S
                     await (self._listen(self.reader, stop) if listening else self._poll(self.reader, stop))
             except LinkDown as down:
                 self._went_down(down)
+                self.rests_until_ns = boottime_ns() + round(pause_s * 1.2e9)
                 await _sleep(pause_s * random.uniform(0.8, 1.2), stop)
                 pause_s = min(last_s, pause_s * 2)
 
@@ -185,13 +209,19 @@ class LinkRunner:
         if self.fault is None or self.fault.code != down.code:
             hint = f"; {down.hint}" if down.hint else ""
             log.error("link %s is down: %s%s [%s]", self.name, down, hint, down.code)
+            self._lost("", f"{down} [{down.code}]")
         self.up, self.fault = False, down
         self._refuse_errands(down)
         self._sink(Batch.failed(self._channels, boottime_ns(), Quality.LINK_DOWN))
 
+    def _lost(self, device: str, why: str) -> None:
+        if self._fell_out is not None:
+            self._fell_out(self.name, device, why)
+
     async def _listen(self, reader: Reader[Any], stop: asyncio.Event) -> None:
         dropped = reader.counters.get("dropped", 0)
         while not stop.is_set():
+            self.steps += 1
             if self._errands:
                 await self._carry_out(reader, self._errands.popleft())
             batch = await reader.read(self._ops, LISTEN_S)
@@ -209,6 +239,7 @@ class LinkRunner:
         due = [(begun_ns, number) for number in range(len(self._ops))]
         ahead = dict(enumerate(self._phases))  # after the first poll, which is at once, everything falls into step
         while not stop.is_set():
+            self.steps += 1
             now_ns = boottime_ns()
             if self._errands:
                 await self._carry_out(reader, self._errands.popleft())
@@ -265,6 +296,7 @@ class LinkRunner:
                 health.answered()
             elif health.missed(now_ns) and health.failures == QUARANTINE_AFTER:
                 log.warning("device %s on %s does not answer: asked less often", name, self.name)
+                self._lost(name, "no answer")
         self._is_well = not any(health.failures for health in self._health.values())
 
     async def _carry_out(self, reader: Reader[Any], errand: _Errand) -> None:
@@ -304,6 +336,7 @@ class LinkRunner:
         """Up to `seconds`, less when there is something to write or to stop for."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
+        self.rests_until_ns = boottime_ns() + round(seconds * 1e9)
         timer = loop.call_later(seconds, self._wake)
         try:
             await self._waiter

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gateway.field.watchdog import Pulse
 from gateway.spool.records import Draft, Event, Gap, Health, Item, Values, Windows
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
@@ -44,6 +45,7 @@ class SpoolWriter:
         self._ready = threading.Condition()
         self._closing = False
         self._turns = 0
+        self._idle = 0  # times the watchdog found nothing to commit
         self._coverage: dict[str, int] = dict(coverage or {})
         self._lost: dict[tuple[str, int], tuple[int, int]] = {}
         self.commits = 0
@@ -72,6 +74,12 @@ class SpoolWriter:
         """Records not yet on disk."""
         with self._ready:
             return sum(len(work.items) for work in self._held)
+
+    def pulse(self) -> Pulse:
+        """For the watchdog: a commit that ended, well or refused, and an empty queue are both progress."""
+        if not self._held:  # asked without the lock: it must answer while a commit hangs
+            self._idle += 1
+        return Pulse("spool", self._turns + self._idle)
 
     def turn(self, timeout_s: float) -> None:
         """Wait until what is held has been committed or refused once."""

@@ -1,10 +1,11 @@
-"""All devices of a compiled plan, simulated: one task a serial line, one server a TCP address."""
+"""All devices of a compiled plan, simulated: one task a serial line, one server a TCP address or CoAP node."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.sim import modbus, serial
@@ -14,6 +15,9 @@ from gateway.sim.world import Sent, World
 from gateway.site.plan import LinkPlan, Plan
 from protocols.api import Point
 
+if TYPE_CHECKING:
+    from gateway.sim.coap import Server
+
 
 class Street:
     """Plays `plan` until closed. `lines` are the pseudo terminals of its serial links, by link name."""
@@ -22,6 +26,7 @@ class Street:
         self._plan, self._lines, self._world, self._sent, self._now = plan, lines, world, sent, now
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[asyncio.Server] = []
+        self._nodes: list[Server] = []
         self._open = AsyncExitStack()
         self._stand_ins: dict[str, tuple[World, Sent]] = {}
         self.stuck = StuckLoop()
@@ -38,10 +43,21 @@ class Street:
                 world, sent = self._stand_ins.get(link.link.name, (self._world, self._sent))
                 units = modbus.Units(link, world, sent, self._now)
                 self._servers.append(await modbus.serve_tcp(port, units))
+            elif link.driver == "coap":
+                await self._start_node(link)
+            elif link.driver == "ble":
+                continue  # beacons are played by gateway.sim.bluez
             else:
                 await self._open.enter_async_context(self._lines[link.link.name])
                 task = asyncio.create_task(self._serial(link), name=f"simulated {link.link.name}")
                 self._tasks.append(task)
+
+    async def _start_node(self, link: LinkPlan) -> None:
+        from gateway.sim import coap  # only a street with CoAP nodes pays for aiocoap
+
+        node = coap.Server(link.link.url, link.points, self._world, self._sent, self._now)
+        await node.start()
+        self._nodes.append(node)
 
     async def _serial(self, link: LinkPlan) -> None:
         line = self._lines[link.link.name]
@@ -54,7 +70,7 @@ class Street:
     async def _device(self, line: PtyLine, points: tuple[Point, ...]) -> None:
         options = points[0].device.options
         common = (self._world, self._sent, self._now)
-        if options.frame == "lines":
+        if options.frame == "lines" and options.rate_hz:
             spacing_m = self._plan.device(points[0].device.name).options.get("spacing_m", 4.5)
             await serial.stream_loops(line, points, spacing_m, *common, self.stuck)
         elif options.mode == "stream":
@@ -67,13 +83,18 @@ class Street:
         for task, link in zip(self._tasks, self._serial_links(), strict=True):
             if link.driver != "modbus":
                 task.cancel()
+        for node in self._nodes:
+            node.hush()
 
     def _serial_links(self) -> list[LinkPlan]:
-        return [link for link in self._plan.links if not link.link.url.startswith("tcp://")]
+        others = ("tcp://", "coap://", "ble:")
+        return [link for link in self._plan.links if not link.link.url.startswith(others)]
 
     async def close(self) -> None:
         for server in self._servers:
             server.close()
+        for node in self._nodes:
+            await node.close()
         for task in self._tasks:
             task.cancel()
         failed = await asyncio.gather(*self._tasks, return_exceptions=True)

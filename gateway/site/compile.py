@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path as FilePath
 
+from gateway.site.choice import takes_summary
 from gateway.site.cross import cross_faults, schedule_faults
 from gateway.site.document import Document
 from gateway.site.effective import (
@@ -27,6 +28,7 @@ from gateway.site.faults import Both, Fault, Faults, failures, guess
 from gateway.site.library import Library
 from gateway.site.plan import Channel, LinkPlan, Place, Plan, SiteDevice
 from gateway.site.profile import DeviceProfile, Drivers, ProfilePoint, driver_points, read_profile
+from gateway.site.routing import name_faults, routing_faults
 from gateway.site.site import DOC, DeviceTable, GatewayTable, LinkTable, Site, partial_site
 from gateway.site.upstream import Catalog
 from protocols import registry
@@ -57,7 +59,7 @@ def survey(
     if site is None or isinstance(doc, Fault):
         return None, {}, (doc,) if isinstance(doc, Fault) else ()
     profiles, faults = _profiles(site, drivers)
-    faults = [*doc.faults, *faults, *cross_faults(site, profiles)]
+    faults = [*doc.faults, *faults, *cross_faults(site, profiles), *name_faults(site)]
     if not failures(faults):
         faults += _plan_faults(site, profiles)
     return site, profiles, tuple(faults)
@@ -65,7 +67,7 @@ def survey(
 
 def compile_site(site: Site, profiles: Profiles) -> Plan:
     """Channels and one plan a link. Raises Faults where the site and the profiles do not fit together."""
-    faults = cross_faults(site, profiles)
+    faults = (*cross_faults(site, profiles), *name_faults(site))
     faults = faults if failures(faults) else (*faults, *_plan_faults(site, profiles))
     if failures(faults):
         raise Faults(faults)
@@ -79,6 +81,7 @@ def compile_site(site: Site, profiles: Profiles) -> Plan:
         upstreams=site.upstreams,
         state_dir=site.state_dir,
         spool_limit_mb=site.gateway.spool_limit_mb,
+        capture_kb=site.gateway.capture_kb,
         services=site.services,
         timezone=site.gateway.timezone,
         catalog=Catalog(
@@ -120,7 +123,7 @@ def _shown(folder: FilePath, absent: str) -> str:
 
 
 def _plan_faults(site: Site, profiles: Profiles) -> list[Fault]:
-    """What shows only when the operations of a link are planned."""
+    """What shows only when the operations of a link are planned, and who gets what is known."""
     doc = Document(site.file, site.document.data, site.document.lines, DOC)
     channels = _channels(site, profiles)
     plans = []
@@ -131,7 +134,9 @@ def _plan_faults(site: Site, profiles: Profiles) -> list[Fault]:
             at = next(path for path, table in doc.tables("links") if table.get("name") == link.name)
             words = f"{bad.where}: {bad}" if bad.where else str(bad)
             doc.add("CG-1027", at, words=words)
-    return [*doc.faults, *schedule_faults(site, plans, [channel.name for channel in channels])]
+    devices = tuple(_device(device, profiles[device.profile], channels, site) for device in site.devices)
+    names = [channel.name for channel in channels]
+    return [*doc.faults, *schedule_faults(site, plans, names), *routing_faults(site, devices, channels)]
 
 
 def _used_links(site: Site) -> list[LinkTable]:
@@ -149,7 +154,7 @@ def _channels(site: Site, profiles: Profiles) -> tuple[Channel, ...]:
 
 
 def _channel(index: int, site: Site, device: DeviceTable, profile: DeviceProfile, point: ProfilePoint) -> Channel:
-    everyone = tuple(upstream.name for upstream in site.upstreams)
+    group = group_of(device, point.name)
     return Channel(
         index=index,
         name=f"{device.name}.{point.name}",
@@ -167,13 +172,13 @@ def _channel(index: int, site: Site, device: DeviceTable, profile: DeviceProfile
         resolution=point.resolution,
         period_s=point.period_s,
         window_s=device.window_s or site.gateway.window_s,
-        upstreams=everyone if device.upstreams is None else device.upstreams,
+        upstreams=receivers(site, device, profile, point, group),
         label_en=point.label_en,
         label_ko=point.label_ko,
         unproven=profile.unproven,
         derived=point.derived,
         source=point.source,
-        group=group_of(device, point.name),
+        group=group,
         words=point.words,
         options=point_options(device, point.name),
         rate=point.rate,
@@ -181,8 +186,31 @@ def _channel(index: int, site: Site, device: DeviceTable, profile: DeviceProfile
     )
 
 
+def receivers(
+    site: Site, device: DeviceTable, profile: DeviceProfile, point: ProfilePoint, group: str
+) -> tuple[str, ...]:
+    """Who gets a channel's summaries: the point's word, else the device's, else that of each upstream."""
+    own = device.points[point.name].upstreams if point.name in device.points else None
+    said = device.upstreams if own is None else own
+    if said is not None:
+        return tuple(one.name for one in site.upstreams if one.name in said)
+    zone = _place(site.gateway, device).zone
+    return tuple(
+        one.name
+        for one in site.upstreams
+        if takes_summary(
+            one.summaries,
+            family=profile.identity.family,
+            role=point.role,
+            zone=zone,
+            device=device.name,
+            group=group,
+        )
+    )
+
+
 def _device(device: DeviceTable, profile: DeviceProfile, channels: tuple[Channel, ...], site: Site) -> SiteDevice:
-    it = device_of(device, profile)
+    it = device_of(device, profile, str(FilePath(site.file).absolute().parent))
     return SiteDevice(
         name=device.name,
         profile=profile.name,
@@ -205,9 +233,10 @@ def _link(link: LinkTable, site: Site, profiles: Profiles, channels: tuple[Chann
     points: list[Point] = []
     for device, profile in devices:
         chosen = {rows[device.name, point.name]: point for point in points_of(site, device, profile)}
-        points += driver_points(chosen, device_of(device, profile))
+        points += driver_points(chosen, device_of(device, profile, str(FilePath(site.file).absolute().parent)))
     driver = devices[0][1].driver
-    return LinkPlan(line_of(link, devices), driver.name, link.timeout_s, tuple(points), driver.plan(tuple(points)))
+    line = line_of(link, devices, str(FilePath(site.file).absolute().parent))
+    return LinkPlan(line, driver.name, link.timeout_s, tuple(points), driver.plan(tuple(points)))
 
 
 def _place(gateway: GatewayTable, device: DeviceTable | None) -> Place:

@@ -5,17 +5,21 @@ Works on as much of a site as is valid, so that one bad device does not hide the
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.site.document import Document
-from gateway.site.effective import LINE_KEYS, Profiles, device_of, line_of, on_link, points_of, votes
+from gateway.site.effective import LINE_KEYS, Profiles, device_of, line_of, on_link, points_of, secret_of, votes
 from gateway.site.faults import Fault, guess, listed
 from gateway.site.lines import Path
 from gateway.site.plan import LinkPlan
 from gateway.site.profile import DeviceProfile
 from gateway.site.site import DOC, PORTS, DeviceTable, LinkTable, Site, port_of
 from protocols.api import Driver, Link, PlannedOp
+
+_BLUETOOTH = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 
 
 def cross_faults(site: Site, profiles: Profiles) -> tuple[Fault, ...]:
@@ -62,7 +66,14 @@ def _check_units(doc: Document, site: Site, profiles: Profiles) -> None:
                 path = _path(doc, "devices", device.name)
                 first = doc.lines.line(_path(doc, "devices", other.name))
                 doc.add("CG-1046", (*path, "link"), device=device.name, other=other.name, first=first)
-        _check_addresses(doc, link, [device for device in devices if device not in alone])
+        check = _check_radio if link.scheme == "ble" else _check_addresses
+        check(doc, link, [device for device in devices if device not in alone])
+        for device in devices:
+            _check_secret(doc, device)
+            if device.address and link.scheme != "ble":
+                doc.add(
+                    "CG-1066", (*_path(doc, "devices", device.name), "address"), value=device.address, link=link.url
+                )
 
 
 def _check_addresses(doc: Document, link: LinkTable, devices: Iterable[DeviceTable]) -> None:
@@ -73,6 +84,33 @@ def _check_addresses(doc: Document, link: LinkTable, devices: Iterable[DeviceTab
             line = doc.lines.line((*_path(doc, "devices", other.name), "unit"))
             path = (*_path(doc, "devices", device.name), "unit")
             doc.add("CG-1041", path, unit=device.unit, link=link.name, other=other.name, first=line)
+
+
+def _check_radio(doc: Document, link: LinkTable, devices: Iterable[DeviceTable]) -> None:
+    """Devices near one adapter are told apart by their Bluetooth address."""
+    first: dict[str, DeviceTable] = {}
+    for device in devices:
+        table = _path(doc, "devices", device.name)
+        path = (*table, "address") if device.address else table
+        if not _BLUETOOTH.fullmatch(device.address):
+            doc.add("CG-1067", path, value=device.address, device=device.name)
+            continue
+        other = first.setdefault(device.address.upper(), device)
+        if other is not device:
+            line = doc.lines.line((*_path(doc, "devices", other.name), "address"))
+            doc.add("CG-1068", path, address=device.address, other=other.name, first=line)
+
+
+def _check_secret(doc: Document, device: DeviceTable) -> None:
+    try:
+        secret_of(device, _folder(doc))
+    except (OSError, ValueError) as why:
+        words = (why.strerror if isinstance(why, OSError) else "") or str(why)
+        doc.add("CG-1069", (*_path(doc, "devices", device.name), "secret"), file=device.secret, why=words)
+
+
+def _folder(doc: Document) -> str:
+    return os.path.dirname(os.path.abspath(doc.file))
 
 
 def _listens(device: DeviceTable, profiles: Profiles) -> bool:
@@ -123,7 +161,7 @@ def _check_link(doc: Document, link: LinkTable, devices: Sequence[tuple[DeviceTa
                 other=profile.driver.name,
             )
     for device, profile in fitting:
-        words = profile.driver.check_link(line_of(link, devices), device_of(device, profile))
+        words = profile.driver.check_link(line_of(link, devices), device_of(device, profile, _folder(doc)))
         if words:
             doc.add("CG-1058", (*_path(doc, "devices", device.name), "unit"), words=words)
     for key in LINE_KEYS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ PER_INTERVAL = (
     "occupancy",
 )  # derived once an interval of services.traffic
 HOURLY = ("cai", "aqi")
+SECRET_LONGEST = 256  # bytes of a key file
 LINE_KEYS = ("baud", "parity", "stop_bits", "data_bits", "rs485")
 
 
@@ -38,9 +40,29 @@ def points_of(site: Site, device: DeviceTable, profile: DeviceProfile) -> tuple[
     return tuple(_overridden(site, device, point, own) for point, own in chosen if own.enabled)
 
 
-def device_of(device: DeviceTable, profile: DeviceProfile) -> Device:
-    """The device as its driver knows it."""
-    return profile.as_device(device.name, device.unit, device.address)
+def device_of(device: DeviceTable, profile: DeviceProfile, folder: str = "") -> Device:
+    """The device as its driver knows it. Its key is in a file below `folder`, the site's own; b"" where it cannot be
+    read (cross.py reports that)."""
+    try:
+        secret = secret_of(device, folder)
+    except (OSError, ValueError):
+        secret = b""
+    return profile.as_device(device.name, device.unit, device.address.upper(), secret)
+
+
+def secret_of(device: DeviceTable, folder: str) -> bytes:
+    """The key that a device's messages are encrypted with, b"" where it has none. Raises OSError, and ValueError where
+    the file holds no pairs of hexadecimal digits."""
+    if not device.secret:
+        return b""
+    with open(os.path.join(folder, device.secret), "rb") as file:
+        text = file.read(SECRET_LONGEST + 1)
+    if len(text) > SECRET_LONGEST:
+        raise ValueError(f"longer than {SECRET_LONGEST} bytes")
+    key = bytes.fromhex(text.decode("ascii", errors="replace").strip())
+    if not key:
+        raise ValueError("empty")
+    return key
 
 
 def group_of(device: DeviceTable, point: str) -> str:
@@ -68,10 +90,12 @@ def votes(devices: Sequence[tuple[DeviceTable, DeviceProfile]], key: str) -> dic
     return said
 
 
-def line_of(link: LinkTable, devices: Sequence[tuple[DeviceTable, DeviceProfile]]) -> Link:
-    """The link as opened: the site's word, else the profiles', else 9600 8N1."""
+def line_of(link: LinkTable, devices: Sequence[tuple[DeviceTable, DeviceProfile]], folder: str = "") -> Link:
+    """The link as opened: the site's word, else the profiles', else 9600 8N1. Its credentials are below `folder`, the
+    site's own."""
     settings: dict[str, Any] = dict(_settings(link, devices))
-    return Link(link.name, link.url, connections=link.connections, **settings)
+    credentials = os.path.join(folder, link.credentials) if link.credentials else ""
+    return Link(link.name, link.url, connections=link.connections, credentials=credentials, **settings)
 
 
 def _settings(link: LinkTable, devices: Sequence[tuple[DeviceTable, DeviceProfile]]) -> Iterator[tuple[str, object]]:

@@ -19,6 +19,7 @@ from gateway.site.messages import MESSAGES
 class Severity(Enum):
     FAULT = "fault"  # the file cannot be used
     WARNING = "warning"  # it can, and somebody should know
+    NOTE = "note"  # it can, and more could be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def fault(code: str, place: Place, **facts: object) -> Fault:
         message.words_ko.format_map(ko),
         message.next_en.format_map(en),
         message.next_ko.format_map(ko),
-        Severity.WARNING if message.warning else Severity.FAULT,
+        Severity.WARNING if message.warning else Severity.NOTE if message.note else Severity.FAULT,
     )
 
 
@@ -124,11 +125,14 @@ def failures(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     return tuple(one for one in faults if one.severity is Severity.FAULT)
 
 
+_MARKS = {Severity.FAULT: ("", ""), Severity.WARNING: ("warning: ", "주의: "), Severity.NOTE: ("note: ", "참고: ")}
+
+
 def _lines(one: Fault, lang: str) -> tuple[str, str]:
     korean = lang == "ko"
     place = f"{one.file}:{one.line}" if one.line else one.file
     subject = f"{one.where}: " if one.where else ""
-    note = ("주의: " if korean else "warning: ") if one.severity is Severity.WARNING else ""
+    note = _MARKS[one.severity][korean]
     words, todo = (one.words_ko, one.next_ko) if korean else (one.words_en, one.next_en)
     return f"{place}: {note}{subject}{words} [{one.code}]", f"    -> {todo}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 Path = tuple[str | int, ...]
 
@@ -29,6 +30,7 @@ class Lines:
         return self.of_path.get(path, 1)
 
 
+@lru_cache(maxsize=4)  # a file is read to see what it is, then as what it is
 def key_lines(text: str) -> Lines:
     """The lines of every key, table and array item of a valid TOML document."""
     scan = _Scan(text.replace("\r\n", "\n"))
@@ -169,6 +171,11 @@ class _Scan:
             self.long_string(quote)
             return ""
         self.step()
+        end = self.text.find(quote, self.at)
+        plain = self.text[self.at : end]
+        if end >= 0 and "\\" not in plain and "\n" not in plain:  # nearly all of them: taken at once
+            self.at = end + 1
+            return plain
         text = ""
         while self.here() != quote:
             text += self.escape() if quote == '"' and self.here() == "\\" else self.here()

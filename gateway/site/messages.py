@@ -16,6 +16,7 @@ class Message(NamedTuple):
     next_en: str
     next_ko: str
     warning: bool = False
+    note: bool = False  # worth knowing, nothing to act on
 
 
 MESSAGES: dict[str, Message] = {
@@ -154,8 +155,8 @@ MESSAGES: dict[str, Message] = {
         "이 키를 지우거나, derived를 지우고 장치에서 직접 읽으십시오",
     ),
     "CG-1030": Message(
-        "the capture decodes to {got}, the profile says {want}",
-        "캡처를 해석하면 {got}인데 프로파일에는 {want}(으)로 되어 있습니다",
+        "the capture decodes to {got}, the profile says {want}{hint}",
+        "캡처를 해석하면 {got}인데 프로파일에는 {want}(으)로 되어 있습니다{hint}",
         "check address, type, word order, scale and offset against the manual; then the capture itself",
         "설명서에서 주소, type, 워드 순서, scale, offset을 확인하고, 그다음 캡처를 확인하십시오",
     ),
@@ -287,9 +288,9 @@ MESSAGES: dict[str, Message] = {
         '"{value}" is not an address of a link{guess}',
         '"{value}"은(는) 링크 주소 형식이 아닙니다{guess}',
         "write tcp://host:port, rtu+tcp://host:port (ports 1 to 65535) or serial:/dev/name; ascii+tcp:// and ascii: "
-        "for Modbus ASCII",
+        "for Modbus ASCII; coap://host:port for a CoAP node",
         "tcp://호스트:포트, rtu+tcp://호스트:포트(포트 1~65535) 또는 serial:/dev/이름 형식으로 쓰십시오. "
-        "Modbus ASCII는 ascii+tcp://, ascii: 입니다",
+        "Modbus ASCII는 ascii+tcp://, ascii:, CoAP 노드는 coap://호스트:포트 입니다",
     ),
     "CG-1053": Message(
         'the derived point "{derived}" needs "{value}", which this site disables',
@@ -351,6 +352,30 @@ MESSAGES: dict[str, Message] = {
         "write an IANA name, as Asia/Seoul; services tell night from day by it",
         "Asia/Seoul처럼 IANA 시간대 이름을 쓰십시오. 서비스가 밤낮을 구분하는 데 씁니다",
     ),
+    "CG-1066": Message(
+        '`address` "{value}" is for Bluetooth devices; the link is {link}',
+        'address "{value}"은(는) 블루투스 장치에만 씁니다. 링크는 {link}입니다',
+        "take `address` out, or put the device on a ble: link; a number on the line is `unit`",
+        "address를 지우거나 ble: 링크에 연결하십시오. 회선의 장치 번호는 unit입니다",
+    ),
+    "CG-1067": Message(
+        '"{value}" is no Bluetooth address of device "{device}"',
+        '"{value}"은(는) 장치 "{device}"의 블루투스 주소가 아닙니다',
+        'write the address printed on the device: address = "AA:BB:CC:DD:EE:FF"',
+        '장치에 표시된 주소를 쓰십시오: address = "AA:BB:CC:DD:EE:FF"',
+    ),
+    "CG-1068": Message(
+        'address {address} is already "{other}" (line {first})',
+        '주소 {address}은(는) 이미 "{other}"({first}번째 줄)가 쓰고 있습니다',
+        "a Bluetooth address belongs to one device: correct one of them",
+        "블루투스 주소는 장치마다 다릅니다. 한쪽을 고치십시오",
+    ),
+    "CG-1069": Message(
+        'the key file "{file}" cannot be used ({why})',
+        '키 파일 "{file}"을(를) 사용할 수 없습니다 ({why})',
+        "the path counts from the site file; the file holds the device's key in hexadecimal, readable to citygate",
+        "경로는 사이트 파일 기준입니다. 파일에는 장치 키를 16진수로 쓰고 citygate가 읽을 수 있게 하십시오",
+    ),
     # who gets what
     "CG-1080": Message(
         'the site says mode "{value}", its upstreams make it "{mode}"',
@@ -397,6 +422,90 @@ MESSAGES: dict[str, Message] = {
         '"{value}"(이)라는 {kind}이(가) 없습니다{guess}',
         "write one of {allowed}",
         "다음 중 하나를 쓰십시오: {allowed}",
+    ),
+    "CG-1087": Message(
+        "monthly_mb is not kept towards a oneM2M platform",
+        "oneM2M 플랫폼에는 monthly_mb가 적용되지 않습니다",
+        "remove it; to send less, name what shall go there in summaries, or raise window_s",
+        "지우십시오. 전송량을 줄이려면 summaries로 대상을 지정하거나 window_s를 늘리십시오",
+    ),
+    "CG-1088": Message(
+        'the same credentials as upstream "{other}" (line {first}): each of the two can read what goes to the other',
+        '상위 시스템 "{other}"({first}번째 줄)와 같은 인증 정보입니다. 서로 상대에게 가는 내용을 읽을 수 있습니다',
+        'write a folder of its own, as credentials = "credentials/{name}" (citygate credentials new makes it)',
+        '별도 폴더를 쓰십시오. 예: credentials = "credentials/{name}"(citygate credentials new로 생성)',
+        warning=True,
+    ),
+    # lint: what the schema allows and a careful reader would doubt
+    "CG-1090": Message(
+        "the captures prove {proven} of {all} points; not yet: {names}",
+        "캡처로 검증된 포인트는 {all}개 중 {proven}개입니다. 남은 것: {names}",
+        "add captures of the others when the device is at hand",
+        "장치가 있을 때 나머지 포인트의 캡처도 추가하십시오",
+        note=True,
+    ),
+    "CG-1091": Message(
+        "{words}",
+        "주소 기준이 의심됩니다: {words}",
+        "addresses are those on the wire, from 0; read one value whose size you know, or add a capture",
+        "주소는 0부터 세는 전송 주소입니다. 크기를 아는 값을 하나 읽어 보거나 캡처를 추가하십시오",
+        warning=True,
+    ),
+    "CG-1092": Message(
+        "at {baud} baud these periods need {share} % of a line's time, for this device alone",
+        "{baud} baud에서 이 장치만으로 회선 시간의 {share} %가 필요합니다",
+        "raise period_s of the device or of points that change slowly, or correct the baud rate",
+        "장치나 천천히 변하는 포인트의 period_s를 늘리거나 baud를 고치십시오",
+        warning=True,
+    ),
+    "CG-1093": Message(
+        "{words}",
+        "같은 레지스터를 두 번 읽습니다: {words}",
+        "compare both with the manual; keep one, or give each its bit or mask",
+        "설명서와 비교해 하나만 두거나 각각 bit 또는 mask를 쓰십시오",
+        warning=True,
+    ),
+    "CG-1094": Message(
+        "the same exchange as capture {other}",
+        "캡처 {other}와(과) 같은 요청과 응답입니다",
+        "put the values of both into one capture, or replace one with another reading",
+        "두 캡처의 값을 하나로 합치거나, 하나를 다른 측정값으로 바꾸십시오",
+        warning=True,
+    ),
+    "CG-1095": Message(
+        "a float without a range: whatever arrives is believed, words in the wrong order included",
+        "range가 없는 실수입니다. 워드 순서가 틀린 값도 그대로 믿게 됩니다",
+        "write range = [lowest, highest] of the manual",
+        "설명서의 range = [최솟값, 최댓값]을 쓰십시오",
+        note=True,
+    ),
+    "CG-1096": Message(
+        "{words}",
+        "scale과 맞지 않습니다: {words}",
+        "compare scale with the manual's unit of one count; is it the inverse (10 for 0.1)?",
+        "설명서의 1카운트 단위와 scale을 비교하십시오. 역수(0.1 대신 10)는 아닙니까?",
+        warning=True,
+    ),
+    "CG-1097": Message(
+        "{words}",
+        "역할과 맞지 않아 보입니다: {words}",
+        "is the range in raw counts, before scale? Is the role right? The range is in the point's unit",
+        "scale을 곱하기 전의 값은 아닙니까? 역할은 맞습니까? range는 포인트의 단위로 씁니다",
+        warning=True,
+    ),
+    "CG-1098": Message(
+        "writable, and without a range: what is read back is not judged",
+        "쓸 수 있는데 range가 없어 되읽은 값을 판정하지 못합니다",
+        "write range = [lowest, highest] too; writing never goes beyond it",
+        "range = [최솟값, 최댓값]도 쓰십시오. 쓰기는 그 범위를 넘지 않습니다",
+        warning=True,
+    ),
+    "CG-1099": Message(
+        '"{word}" = {value} can never be read: {type} with this scale and offset shows [{least}, {most}]',
+        '"{word}" = {value}은(는) 읽힐 수 없는 값입니다. {type}의 한계: [{least}, {most}]',
+        "correct the number or the type",
+        "숫자나 type을 고치십시오",
+        warning=True,
     ),
     # credentials, checked together with the site that names them
     "CG-4001": Message(

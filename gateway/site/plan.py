@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from gateway.site.tuning import Tuning
-from gateway.site.upstream import Catalog, Upstream
+from gateway.site.upstream import Catalog, Upstream, mode_of
 from protocols.api import Device, Link, Point
 
 
@@ -139,6 +139,12 @@ class Plan:
     services: Any  # gateway.site.settings.ServiceSettings
     timezone: str  # IANA name: what services mean by night and Sunday
     catalog: Catalog = field(repr=False)
+    capture_kb: float = 64.0  # of the last bytes of each link; 0 keeps none
+
+    @property
+    def mode(self) -> str:
+        """`center`, `agency` or `local`: how the gateway is operated."""
+        return mode_of(self.upstreams)
 
     def device(self, name: str) -> SiteDevice:
         return next(d for d in self.devices if d.name == name)

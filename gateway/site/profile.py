@@ -192,6 +192,15 @@ def read_profile(
     path: str | FilePath, name: str = "", drivers: Drivers = registry.driver
 ) -> tuple[DeviceProfile | None, tuple[Fault, ...]]:
     """The profile, None where its faults keep it from being used, and all its faults and warnings."""
+    profile, faults = partial_profile(path, name, drivers)
+    return (None if failures(faults) else profile), faults
+
+
+def partial_profile(
+    path: str | FilePath, name: str = "", drivers: Drivers = registry.driver
+) -> tuple[DeviceProfile | None, tuple[Fault, ...]]:
+    """As much of the profile as is valid: points and captures with faults are left out, so that the rest can be checked
+    too. None where it is not known which protocol it speaks, or where the file says nothing at all."""
     doc = read_document(path, DOC)
     if isinstance(doc, Fault):
         return None, (doc,)
@@ -199,7 +208,7 @@ def read_profile(
     if whole is None:
         return None, unique(doc.faults)
     profile = _profile(whole, name or _name_of(FilePath(path)), str(doc.data.get("extends", "")), drivers)
-    return (None if failures(whole.faults) else profile), unique(whole.faults)
+    return profile, unique(whole.faults)
 
 
 def _whole(doc: Document) -> Document | None:
@@ -381,12 +390,13 @@ def _resolution(table: PointTable, spec: Any) -> float:
 def _check_meaning(doc: Document, path: Path, table: dict[str, Any]) -> None:
     """Unit, role, range and scale, each on its own, whatever else is wrong with the point."""
     unit, role, scale = table.get("unit", ""), table.get("role", ""), table.get("scale", 1.0)
+    name = table.get("name")
     if isinstance(unit, str) and not is_known(unit):
         doc.add("CG-1021", (*path, "unit"), value=unit, guess=_unit_guess(unit, role))
     if unit == "%":
         doc.add("CG-1035", (*path, "unit"))
     if isinstance(role, str) and role:
-        _check_role(doc, path, role, unit, table.get("kind", "gauge"))
+        _check_role(doc, path, role, unit, table.get("kind", "gauge"), name)
     if scale == 0 and not isinstance(scale, bool):
         doc.add("CG-1026", (*path, "scale"))
     for key in ("range", "writable"):
@@ -402,13 +412,15 @@ def _unit_guess(unit: str, role: object) -> Both:
     return near if near != NOTHING else guess(unit, UNITS)
 
 
-def _check_role(doc: Document, path: Path, role: str, unit: object, kind: object) -> None:
+def _check_role(doc: Document, path: Path, role: str, unit: object, kind: object, name: object) -> None:
     if role not in ROLES:
         doc.add("CG-1022", (*path, "role"), value=role, guess=guess(role, ROLES), allowed=", ".join(ROLES))
         return
     _, units, meaning = ROLES[role]
     if isinstance(unit, str) and is_known(unit) and units and unit not in units:
         near = guess(unit, units) if unit else NOTHING
+        if isinstance(name, str) and unit in ROLES.get(name, ("", (), ""))[1]:
+            near = Both(f', did you mean role = "{name}"?', f'. role = "{name}" 아닙니까?')
         doc.add(
             "CG-1023",
             (*path, "unit"),
@@ -452,7 +464,7 @@ def _check_captures(doc: Document) -> None:
     for path, table in doc.tables("captures"):
         for key in ("request", "reply"):
             text = table.get(key, "")
-            if isinstance(text, str) and not _is_hex(text):
+            if isinstance(text, str) and not is_hex(text):
                 doc.add("CG-1031", (*path, key), why="not pairs of hexadecimal digits")
         values = table.get("values")
         for name in values if isinstance(values, dict) else ():
@@ -485,7 +497,7 @@ def _check_probes(doc: Document) -> None:
             doc.add("CG-1007", (*path, "matches"), value=table.get("matches"), must=must)
 
 
-def _is_hex(text: str) -> bool:
+def is_hex(text: str) -> bool:
     try:
         bytes.fromhex(text)
     except ValueError:

@@ -16,19 +16,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from gateway.site.choice import EVERY_EVENT, EVERY_SUMMARY, EventWish, SummaryWish, event_rules, summary_rules
 from gateway.site.document import ID_PATTERN, Document, read_document
 from gateway.site.faults import NOTHING, Both, Fault, Faults, failures, guess, listed, unique
 from gateway.site.lines import Path
 from gateway.site.settings import ServiceSettings
 from gateway.site.tuning import DetectorName, FilterName, Tuning
-from gateway.site.upstream import Upstream
+from gateway.site.upstream import AGENCY, CENTER, LOCAL, OneM2M, Upstream
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 DOC = "site.md"
 KEYS = ("schema", "gateway", "links", "devices", "upstreams", "services")
 PORTS = ("serial", "ascii")  # schemes of links that open a serial port
-_HOST_PORT = re.compile(r"(tcp|rtu\+tcp|ascii\+tcp)://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::(\d{1,5}))?/?")
+_HOST_PORT = re.compile(r"(tcp|rtu\+tcp|ascii\+tcp|coap)://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::(\d{1,5}))?/?")
 _UPSTREAM = re.compile(r"coap(?:\+tcp)?://(?:\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s?#@]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?")
+_ADAPTER = re.compile(r"hci\d{1,3}")  # as the kernel and BlueZ name Bluetooth adapters
 COAP_PORT = 5683
 STATE_DIR_LONGEST = 96  # bytes: a unix socket's address has 107, and the longest name in the folder is `field.sock`
 MODBUS_PORT = 502  # where a tcp:// address names none
@@ -54,9 +56,12 @@ class GatewayTable(Table):
     longitude: float | None = Field(default=None, ge=-180, le=180)
     state_dir: str = "state"
     spool_limit_mb: Positive = 64.0
+    capture_kb: float = Field(default=64.0, ge=0, le=16_384, allow_inf_nan=False)
     window_s: Positive = 60.0
     timezone: str = "Asia/Seoul"
     profiles: tuple[str, ...] = ()
+    mode: Literal["center", "agency", "local"] | None = None
+    local_events: tuple[str, ...] = ()
 
 
 class LinkTable(Table):
@@ -90,6 +95,7 @@ class PointOverride(Table):
     detector: DetectorName | None = None
     tuning: Tuning | None = None
     group: str | None = None
+    upstreams: tuple[str, ...] | None = None
     options: dict[str, FiniteFloat] = Field(default_factory=dict)
 
 
@@ -117,8 +123,17 @@ class DeviceTable(Table):
     points: dict[str, PointOverride] = Field(default_factory=dict)
 
 
+class OneM2MTable(Table):
+    """`onem2m` of an upstream. "": made from the gateway's id."""
+
+    originator: str = Field(default="", max_length=255)
+    app: str = Field(default="Ncitygate", min_length=2, max_length=255)
+    release: Literal["2a", "3", "4", "5"] = "3"
+    content_format: int = Field(default=50, ge=0, le=0xFFFF)
+
+
 class UpstreamTable(Table):
-    """One of `[[upstreams]]`."""
+    """One of `[[upstreams]]`. None: as its role says."""
 
     name: str = Field(pattern=ID_PATTERN)
     uri: str
@@ -126,7 +141,11 @@ class UpstreamTable(Table):
     insecure: bool = False
     format: Literal["senml", "columnar", "onem2m"] = "senml"
     monthly_mb: Positive | None = None
-    events: tuple[str, ...] = ("",)
+    role: Literal["center", "agency"] = "center"
+    events: tuple[EventWish, ...] | None = None
+    summaries: SummaryWish | None = None
+    evidence: bool = True
+    onem2m: OneM2MTable = OneM2MTable()
     bulk: Literal["auto", "tcp", "datagram"] = "auto"
     promise_s: float = Field(default=90.0, ge=5, le=86_400)
     shares: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), max_length=16)
@@ -190,11 +209,16 @@ def port_of(url: str) -> str:
     scheme, _, path = url.partition(":")
     if scheme in PORTS and path:
         return os.path.realpath(path.removeprefix("//"))
+    if scheme == "ble":
+        return f"ble {path}" if _ADAPTER.fullmatch(path) else ""
     match = _HOST_PORT.fullmatch(url)
-    if not match or not 0 < int(match[3] or MODBUS_PORT) < 0x10000:
+    if not match:
         return ""
-    host = match[2].lower()
-    return f"{'127.0.0.1' if host == 'localhost' else host}:{int(match[3] or MODBUS_PORT)}"
+    number = int(match[3] or (COAP_PORT if scheme == "coap" else MODBUS_PORT))
+    if not 0 < number < 0x10000:
+        return ""
+    host = "127.0.0.1" if match[2].lower() == "localhost" else match[2].lower()
+    return f"{'udp ' if scheme == 'coap' else ''}{host}:{number}"
 
 
 def _site(doc: Document) -> Site | None:
@@ -237,17 +261,25 @@ def _site(doc: Document) -> Site | None:
 
 def _upstream(table: UpstreamTable, folder: FilePath) -> Upstream:
     credentials = str(folder / table.credentials) if table.credentials else ""
+    center = table.role == CENTER
+    rules, excluded = (EVERY_EVENT if center else (), ()) if table.events is None else event_rules(table.events)
+    summaries = (EVERY_SUMMARY if center else ()) if table.summaries is None else summary_rules(table.summaries)
     return Upstream(
         table.name,
         table.uri,
         credentials,
         table.insecure,
-        table.events,
+        rules,
         bulk=table.bulk,
         promise_s=table.promise_s,
         shares=table.shares,
         format=table.format,
         monthly_mb=table.monthly_mb or 0.0,
+        role=table.role,
+        excluded=excluded,
+        summaries=summaries,
+        evidence=table.evidence,
+        onem2m=OneM2M(**table.onem2m.model_dump()),
     )
 
 
@@ -314,6 +346,9 @@ def _check_devices(doc: Document) -> None:
         points = table.get("points")
         for name, override in points.items() if isinstance(points, dict) else ():
             _check_span(doc, (*path, "points", name, "range"), override)
+            wanted = override.get("upstreams") if isinstance(override, dict) else None
+            for index, one in enumerate(wanted if isinstance(wanted, list) else []):
+                _known(doc, (*path, "points", name, "upstreams", index), one, upstreams, "CG-1047")
 
 
 def _check_span(doc: Document, path: Path, override: object) -> None:
@@ -323,18 +358,52 @@ def _check_span(doc: Document, path: Path, override: object) -> None:
 
 
 def _check_upstreams(doc: Document, upstreams: Iterable[UpstreamTable | None]) -> None:
-    if not doc.data.get("upstreams"):
-        doc.add("CG-1054", ())
+    _check_mode(doc)
+    first: dict[str, tuple[Path, UpstreamTable]] = {}
     for (path, _), one in zip(doc.tables("upstreams"), upstreams, strict=True):
         if one is None:
             continue
         address = _UPSTREAM.fullmatch(one.uri)
         if not address or not 0 < int(address[1] or COAP_PORT) < 0x10000:
             doc.add("CG-1056", (*path, "uri"), value=one.uri)
+        if one.format == "onem2m":
+            _check_onem2m(doc, path, one)
+        at, other = first.setdefault(one.credentials, (path, one)) if address else (path, one)
+        if one.credentials and not one.insecure and _host(other.uri) != _host(one.uri):
+            line = doc.lines.line((*at, "credentials"))
+            doc.add("CG-1088", (*path, "credentials"), name=one.name, other=other.name, first=line)
         if one.insecure:
             doc.add("CG-1048", (*path, "insecure"))
-        elif not one.credentials:
+        elif one.format != "onem2m" and not one.credentials:
             doc.add("CG-1057", path, name=one.name)
+
+
+def _host(uri: str) -> str:
+    """The host of an address that is well formed."""
+    rest = uri.partition("://")[2].partition("/")[0]
+    return (rest.partition("]") if rest.startswith("[") else rest.partition(":"))[0].lower()
+
+
+def _check_mode(doc: Document) -> None:
+    """The mode that is said is the one that the upstreams make."""
+    said = doc.table(("gateway",)).get("mode")
+    roles = [table.get("role", CENTER) for _, table in doc.tables("upstreams")]
+    mode = (CENTER if CENTER in roles else AGENCY) if roles else LOCAL
+    if not roles and said != LOCAL:
+        doc.add("CG-1054", ())
+    elif said in (CENTER, AGENCY, LOCAL) and said != mode:
+        doc.add("CG-1080", ("gateway", "mode"), value=said, mode=mode)
+
+
+def _check_onem2m(doc: Document, path: Path, one: UpstreamTable) -> None:
+    """Such a platform speaks no OSCORE and no CoAP over TCP, and has a CSEBase."""
+    if not one.insecure:
+        doc.add("CG-1081", (*path, "format"))
+    address = _UPSTREAM.fullmatch(one.uri)
+    if address and (one.uri.startswith("coap+tcp:") or not one.uri.partition("://")[2].partition("/")[2].strip("/")):
+        doc.add("CG-1082", (*path, "uri"), value=one.uri)
+    if one.monthly_mb is not None:
+        doc.add("CG-1087", (*path, "monthly_mb"))
 
 
 def _names(doc: Document, key: str) -> list[str]:
@@ -349,5 +418,7 @@ def _known(doc: Document, path: Path, value: Any, valid: list[str], code: str) -
 def _has_files(folder: FilePath) -> bool:
     try:
         return any(folder.iterdir())
+    except PermissionError:
+        return True  # of another user, as the sending half's are to the field half: that one looks for itself
     except OSError:
         return False

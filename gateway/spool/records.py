@@ -123,8 +123,8 @@ class Gap:
     """Readings that will never come: per entry (channels, from_ns, to_ns), both bounds exclusive. `from_boot` and
     `to_boot` name the boot whose clock the bound belongs to, when it is not the record's own. `records` holds (lane,
     boot, first seq, last seq) of records that will never come. `reason`: crash, stopped, start (a device spoke
-    before it could be heard), link (its port was closed), overrun, disk, thinned, refused (the center would not take
-    it), damaged (unreadable in the spool)."""
+    before it could be heard), link (its port was closed), overrun, disk, thinned to 10 min, thinned to 1 h, refused
+    (the center would not take it), damaged (unreadable in the spool)."""
 
     reason: str
     entries: tuple[tuple[tuple[int, ...], int, int], ...]

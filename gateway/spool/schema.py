@@ -14,7 +14,9 @@ learnt    name, blob                                             what judging re
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.spool.trouble import SpoolError
@@ -56,6 +58,8 @@ INSERT INTO meta VALUES('clean', '1');
 def connect(path: Path, *, synchronous: str, limit_mb: float) -> sqlite3.Connection:
     """Open or create. Raises `SpoolError` for a newer file or a place that cannot be written; sqlite3.DatabaseError
     for a file that is not a spool."""
+    with suppress(OSError):  # sqlite3 says why. It would make the file unwritable for the group of the two halves
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660))
     try:
         db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as bad:

@@ -23,12 +23,14 @@ from typing import Literal
 import cbor2
 
 from gateway.site.upstream import Catalog
-from gateway.spool import schema, wake
+from gateway.spool import schema, thrift, wake
+from gateway.spool.ageing import STEPS_S
 from gateway.spool.loss import declare
 from gateway.spool.records import (
     Draft,
     Event,
     Gap,
+    Health,
     Item,
     Lane,
     Phase,
@@ -42,6 +44,7 @@ from gateway.spool.records import (
 )
 from gateway.spool.room import IN_THE_AIR as IN_THE_AIR
 from gateway.spool.room import Room
+from gateway.spool.thrift import Moment
 from gateway.spool.trouble import SpoolError
 
 log = logging.getLogger("citygate.spool")
@@ -49,6 +52,8 @@ log = logging.getLogger("citygate.spool")
 FILE = "spool.db"  # in the state folder of a site
 
 Role = Literal["writer", "reader"]
+UNSET = -1  # uncertainty of a boot whose clock is known to be wrong
+PLACED = f"(b.utc_offset_ns IS NOT NULL OR b.uncertainty_ns IS NOT {UNSET})"  # of boot b: its records have their times
 Mark = tuple[int, int]  # where a record lies in its lane: number of its boot in this file, seq
 START: Mark = (0, -1)
 # standing, coverage, draft as bytes and as it is, learnt
@@ -100,6 +105,15 @@ class Spool:
                 (utc_offset_ns, uncertainty_ns, self._own[0]),
             )
         self._offset = (utc_offset_ns, uncertainty_ns)
+        self._bell.ring(wake.SUMMARY)  # records may have waited for it
+
+    def clock_unset(self) -> None:
+        """UTC is not known in this boot: until `set_offset`, its records are kept and not read. If the boot ends
+        before, the next one declares them as gaps (reason "clock"): nobody can say when that was."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE boot SET uncertainty_ns = ? WHERE n = ? AND utc_offset_ns IS NULL", (UNSET, self._own[0])
+            )
 
     def put_catalog(self, catalog: Catalog) -> str:
         blob, name = catalog.blob(), catalog.id
@@ -163,12 +177,13 @@ class Spool:
         return self._read(upstream, lane, limit, "ORDER BY r.boot DESC, r.seq DESC", ())
 
     def _read(
-        self, upstream: str, lane: Lane, limit: int, which: str, mark: Sequence[int]
+        self, upstream: str, lane: Lane, limit: int, which: str, mark: Sequence[int], by: str = ""
     ) -> list[tuple[Mark, Record]]:
         with self._lock, self._reading():
             rows = self._db.execute(
-                "SELECT r.boot, b.id, r.seq, c.id, r.blob FROM record r JOIN boot b ON b.n = r.boot "
-                f"LEFT JOIN catalog c ON c.n = r.catalog WHERE r.upstream = ? AND r.lane = ? {which} LIMIT ?",
+                f"SELECT r.boot, b.id, r.seq, c.id, r.blob FROM record r {by} JOIN boot b ON b.n = r.boot "
+                "LEFT JOIN catalog c ON c.n = r.catalog "
+                f"WHERE r.upstream = ? AND r.lane = ? AND {PLACED} {which} LIMIT ?",
                 (upstream, int(lane), *mark, limit),
             ).fetchall()
         out = []
@@ -179,11 +194,58 @@ class Spool:
                 self.refuse(upstream, lane, boot, seq, "damaged")
         return out
 
+    def latest(self, upstream: str) -> tuple[Mark, Moment] | None:
+        """Of its summaries: the highest (boot, seq), and the newest (boot, ns of its clock)."""
+        with self._lock, self._reading():
+            mark = self._db.execute(
+                "SELECT boot, seq FROM record WHERE upstream = ? AND lane = ? ORDER BY boot DESC, seq DESC LIMIT 1",
+                (upstream, int(Lane.SUMMARY)),
+            ).fetchone()
+            found = [
+                self._db.execute(
+                    "SELECT boot, t_ns FROM record WHERE lane = ? AND step = ? AND upstream = ? "
+                    "ORDER BY boot DESC, t_ns DESC LIMIT 1",
+                    (int(Lane.SUMMARY), step, upstream),
+                ).fetchone()
+                for step in (0, *STEPS_S)
+            ]
+        return None if mark is None else (tuple(mark), max(tuple(one) for one in found if one))
+
+    def since(self, upstream: str, limit: int, *, moment: Moment, step_s: int, tried: Mark) -> list[Record]:
+        """The oldest summaries that end after `moment`: of windows as coarse as `step_s`, and those up to `tried`,
+        however fine. Unreadable ones as in `take`."""
+        which = (
+            "AND r.step = ? AND (r.boot, r.t_ns) > (?, ?) AND (? OR r.kin = 0 OR (r.boot, r.seq) <= (?, ?)) "
+            "ORDER BY r.boot, r.t_ns, r.seq"
+        )
+        found: list[tuple[Mark, Record]] = []
+        for step in (0, *STEPS_S):
+            values = (step, *moment, step >= step_s, *tried)
+            found += self._read(upstream, Lane.SUMMARY, limit, which, values, "INDEXED BY age")
+        found.sort(key=lambda one: (one[0][0], time_of(one[1].item), one[0][1]))
+        return [record for _, record in found[:limit]]
+
+    def thin(self, upstream: str, step_s: int, *, since: Moment, untried: Mark) -> int:
+        """Merge summaries of steps that are over, those that end after `since` and are numbered after `untried`; nobody
+        may have tried to send them. Declared as gaps ("thinned to 10 min"). How many records are fewer."""
+        with self._transaction() as db:
+            _ = self.boot
+            return thrift.thin(db, self._insert, upstream, step_s, since=since, untried=untried)
+
+    def tell(self, upstream: str, item: Health) -> Mark | None:
+        """Add what the sending half itself has to say; None while the writer has stored nothing yet."""
+        with self._transaction() as db:
+            row = db.execute("SELECT max(n) FROM catalog").fetchone()
+            if not self.boot or row[0] is None:
+                return None
+            return self._own[0], self._insert(db, upstream, item, to_blob(item), catalog=row[0])
+
     def waiting(self, upstream: str, lane: Lane, most: int) -> int:
         """How many records wait, counted up to `most`."""
         with self._lock, self._reading():
             row = self._db.execute(
-                "SELECT count(*) FROM (SELECT 1 FROM record WHERE upstream = ? AND lane = ? LIMIT ?)",
+                "SELECT count(*) FROM (SELECT 1 FROM record r JOIN boot b ON b.n = r.boot "
+                f"WHERE r.upstream = ? AND r.lane = ? AND {PLACED} LIMIT ?)",
                 (upstream, int(lane), most),
             ).fetchone()
         return int(row[0])
@@ -230,6 +292,15 @@ class Spool:
             kind = "damaged" if reason == "damaged" else "refused"
             gap = declare(kind, boot, [(int(lane), seq, item)], own_boot=own)
             self._insert(db, upstream, gap, to_blob(gap), catalog=catalog)
+
+    def was_refused(self, upstream: str, lane: Lane, mark: Mark) -> bool:
+        """Whether the record at `mark` was set aside: the center would not take it."""
+        with self._lock, self._reading():
+            row = self._db.execute(
+                "SELECT 1 FROM refused WHERE upstream = ? AND lane = ? AND boot = ? AND seq = ?",
+                (upstream, int(lane), *mark),
+            ).fetchone()
+        return row is not None
 
     def catalog(self, name: str) -> Catalog | None:
         if name not in self._catalogs:
@@ -332,6 +403,7 @@ class Spool:
                 name = secrets.token_hex(8)
                 n = db.execute("INSERT INTO boot(id, kernel_boot) VALUES(?, ?)", (name, kernel)).lastrowid or 0
                 self._own = (n, name)
+                self._declare_timeless(db)
                 db.execute(
                     "DELETE FROM counter WHERE boot < ? AND NOT EXISTS (SELECT 1 FROM record r WHERE "
                     "r.upstream = counter.upstream AND r.lane = counter.lane AND r.boot = counter.boot)",
@@ -434,6 +506,29 @@ class Spool:
         merged = cbor2.dumps({**coverage, **{name: max(ns, coverage.get(name, ns)) for name, ns in covered.items()}})
         db.execute("INSERT OR REPLACE INTO coverage VALUES(0, ?, ?)", (self._own[1], merged))
         db.execute("DELETE FROM draft")
+
+    def _declare_timeless(self, db: sqlite3.Connection) -> None:
+        """Records of boots that ended before their clock was set: when that was, nobody will ever know. Kept where
+        refused records are, and declared."""
+        rows = db.execute(
+            "SELECT r.rowid, r.upstream, r.lane, r.boot, b.id, r.seq, r.catalog, r.blob FROM record r "
+            f"JOIN boot b ON b.n = r.boot WHERE b.n < ? AND NOT ({PLACED}) ORDER BY r.lane, r.boot, r.seq",
+            (self._own[0],),
+        ).fetchall()
+        lost: dict[tuple[str, str, int | None], list[tuple[int, int, Item | None]]] = {}
+        for rowid, upstream, lane, boot_n, boot, seq, catalog, blob in rows:
+            db.execute("DELETE FROM record WHERE rowid = ?", (rowid,))
+            db.execute(
+                "INSERT INTO refused VALUES(?, ?, ?, ?, ?, ?, ?)", (upstream, lane, boot_n, seq, catalog, blob, "clock")
+            )
+            item = readable(blob)
+            if isinstance(item, Event):  # an alarm that still stands is raised anew, with a time of this boot
+                db.execute("DELETE FROM standing WHERE key = ?", (item.key,))
+            lost.setdefault((upstream, boot, catalog), []).append((lane, seq, item))
+        db.execute("DELETE FROM refused WHERE rowid <= (SELECT max(rowid) FROM refused) - 100")
+        for (upstream, boot, catalog), records in lost.items():
+            gap = declare("clock", boot, records, own_boot=self._own[1])
+            self._insert(db, upstream, gap, to_blob(gap), catalog=catalog)
 
     def _insert(
         self,

@@ -47,6 +47,7 @@ class Listener:
         # No socket (a path over 107 bytes, a read-only folder): polling alone still works.
         with contextlib.suppress(OSError):
             self._socket.bind(self._address)
+            os.chmod(self._address, 0o660)  # the writer may be another user of the same group
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
     def _read(self) -> None:

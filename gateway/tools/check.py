@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.site.check import check_file
-from gateway.site.faults import failures, language, render, unique
+from gateway.site.faults import Severity, failures, language, render, unique
 
 
 def run(paths: Sequence[str], *, json: bool = False, lang: str | None = None) -> int:
     """Print what is wrong with `paths` (files, or folders of them); 0 where all can be used, 1 where one cannot."""
     files = [file for path in paths for file in _files(path)]
-    found = unique(one for file in files for one in check_file(file))
+    telling = json or len(files) == 1  # of many files only what matters is printed
+    found = unique(one for file in files for one in check_file(file, notes=telling))
     bad = failures(found)
+    notes = [one for one in found if one.severity is Severity.NOTE]
     if json:
         print(jsonlib.dumps({"ok": not bad, "faults": [one.as_json() for one in found]}, ensure_ascii=False))
         return 1 if bad else 0
     if found:
         print(render(found, lang))
-    print(_verdict(len(files), len(bad), len(found) - len(bad), language(lang)))
+    print(_verdict(len(files), len(bad), len(found) - len(bad) - len(notes), language(lang)))
     return 1 if bad else 0
 
 

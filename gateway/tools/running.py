@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,3 +46,21 @@ def _unanswered(socket: Path, site: str, gone: OSError | ValueError) -> Trouble:
         next_en=f"Start it: citygate field {site}, or: systemctl start citygate-field",
         next_ko=f"실행하십시오: citygate field {site} 또는 systemctl start citygate-field",
     )
+
+
+def refusal(answer: Any, next_en: str = "", next_ko: str = "") -> int:
+    """1 with the reason on stderr where the field half refused; 0 where it did not."""
+    if not isinstance(answer, dict) or "error" not in answer:
+        return 0
+    words_ko = str(answer.get("error_ko") or answer["error"])
+    code = str(answer.get("code") or "CG-5140")
+    print(Trouble(code, str(answer["error"]), words_ko, next_en=next_en, next_ko=next_ko), file=sys.stderr)
+    return 1
+
+
+def whoever() -> str:
+    """The person at the terminal, as the machine knows them."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

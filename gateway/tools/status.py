@@ -6,7 +6,11 @@ import json as jsonlib
 from typing import Any
 
 from gateway.field.control import ask
+from gateway.tools.maintenance import lines as maintenance
+from gateway.tools.months import line, months
 from gateway.tools.running import asked
+
+MODES = {"center": "center-integrated", "agency": "municipal-linked agency", "local": "local only, nothing is sent"}
 
 
 def run(site: str, *, json: bool) -> int:
@@ -14,10 +18,13 @@ def run(site: str, *, json: bool) -> int:
     if code:
         return code
     live, health = answers
+    budgets = months(site)
     if json:
-        print(jsonlib.dumps({"live": live, "health": health}))
+        print(jsonlib.dumps({"live": live, "health": health, "budgets": budgets}))
     else:
         _print(live, health)
+        for upstream, one in budgets.items():
+            print(line(upstream, one))
     return 0
 
 
@@ -26,6 +33,7 @@ def _print(live: dict[str, Any], health: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
+    console.print(mode_line(health))
     links = Table("link", "state", "polls", "overruns", "quarantined", title=f"{health['gateway']}: links")
     for name, link in health["links"].items():
         state = "up" if link["up"] else f"down: {link['fault'] or 'not open yet'}"
@@ -40,6 +48,24 @@ def _print(live: dict[str, Any], health: dict[str, Any]) -> None:
     console.print(values)
     for alarm in live["alarms"]:
         console.print(f"[bold red]{alarm['code']}[/] {alarm['ko']} / {alarm['en']}")
+    for words in work_lines(health):
+        console.print(words, markup=False, soft_wrap=True)
+
+
+def work_lines(health: dict[str, Any]) -> list[str]:
+    """Maintenance, meters that were replaced, and captures kept by themselves."""
+    out = maintenance(health["maintenance"])
+    for name, one in health["carried"]["counters"].items():
+        out.append(f"replaced 교체: {name} counts on from {one['old']:.10g}, offset {one['offset']:+.10g}")
+    out += [f"withheld 보류: {name} fell: citygate replace" for name in health["carried"]["withheld"]]
+    out += [f"capture 캡처: {one['file']} ({one['bytes']} bytes)" for one in health["captures"]]
+    return out
+
+
+def mode_line(health: dict[str, Any]) -> str:
+    """How the gateway is operated, and with whom."""
+    named = [f"{name} ({one['role']}{', insecure' * one['insecure']})" for name, one in health["upstreams"].items()]
+    return f"mode: {MODES[health['mode']]}" + (f", {', '.join(named)}" if named else "")
 
 
 def _quality(code: int) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from protocols.api import Batch, Device, Point, Written
+from protocols.api import Batch, Device, Point, Tap, Written
 from protocols.modbus.planner import ReadBlock
 from protocols.modbus.tcp import TcpReader
 
@@ -31,6 +31,15 @@ class SeveralReaders:
         for reader in self._readers:
             total.update(reader.counters)
         return total
+
+    @property
+    def tap(self) -> Tap | None:
+        return self._readers[0].tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        for reader in self._readers:
+            reader.tap = tap
 
     async def read(self, ops: Sequence[ReadBlock], timeout_s: float) -> Batch:
         shares: dict[TcpReader, list[ReadBlock]] = {}

@@ -8,20 +8,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from protocols.api import Batch, Device, Point, Written
 from protocols.modbus import exchange
 from protocols.modbus.exchange import Reply, Shape
 from protocols.modbus.learned import Learned
 from protocols.modbus.planner import ReadBlock
-from protocols.streams import Stream
+from protocols.streams import OnStream, Stream
 
 
-class SingleRequests(ABC):
+class SingleRequests(OnStream, ABC):
     """`Writer` and `Identifier` for a reader that can exchange one PDU."""
 
     _stream: Stream
     _counters: dict[str, int]
+    _learned: dict[Any, Learned]
 
     @abstractmethod
     async def read(self, ops: Sequence[ReadBlock], timeout_s: float) -> Batch: ...
@@ -44,6 +46,15 @@ class SingleRequests(ABC):
             self._learned_of(point.device),
             self._stream.now_ns(),
         )
+
+    async def ask(self, device: Device, pdu: bytes, shape: Shape, timeout_s: float) -> Reply:
+        """One PDU to `device` and what came of it, for a person who asks: nothing is repeated. Raises LinkDown."""
+        known = set(self._learned)
+        try:
+            return await self._exchange(device, pdu, shape, timeout_s=timeout_s)
+        finally:
+            for stranger in self._learned.keys() - known:  # asked in passing: it is no device of this link
+                del self._learned[stranger]
 
     async def identify(self, device: Device, timeout_s: float) -> dict[str, str]:
         return await exchange.identify(partial(self._exchange, timeout_s=timeout_s), device)

@@ -22,4 +22,20 @@ WORDS = {
         "Link {subject} is back",
         "{subject} 통신선 복구",
     ),
+    "health.maintenance": Word(
+        Severity.NOTICE,
+        "sensor",
+        "{subject}: maintenance by {by} for {minutes:.0f} min{why}, alarms are held",
+        "{subject} 점검 시작: {by}, {minutes:.0f}분{why}, 경보 보류",
+        "{subject}: maintenance is over, {held} alarms were held, {stands} still stand",
+        "{subject} 점검 종료: 보류 경보 {held}건, 지속 중 {stands}건",
+    ),
+    "health.push_test": Word(
+        Severity.NOTICE,
+        "link",
+        "{subject}: test message {nonce}, nothing is wrong",
+        "{subject} 전송 시험 {nonce}: 이상 없음",
+        "{subject}: end of test message {nonce}",
+        "{subject} 전송 시험 {nonce} 종료",
+    ),
 }
