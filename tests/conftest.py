@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from gateway.site.compile import load_plan
 from gateway.site.plan import Plan
+
+settings.register_profile("citygate", deadline=None)  # a slow machine is no failure
+settings.load_profile("citygate")
 
 HEAD = """
 schema = 1

@@ -10,7 +10,10 @@ import subprocess
 import sys
 
 COAP_CLIENTS = ("coap-client-notls", "coap-client", "coap-client-openssl", "coap-client-gnutls")
-APT = "apt install libmodbus-dev libcoap3-bin mbpoll gcc libc6-dev"
+APT = (
+    "apt install nats-server libmodbus-dev libcoap3-bin mbpoll gcc libc6-dev socat dbus-daemon tshark debootstrap "
+    "systemd-container"
+)
 
 
 def coap_server() -> str | None:
@@ -45,8 +48,20 @@ def missing() -> dict[str, str]:
         lacks["libmodbus-dev"] = "libmodbus, a Modbus stack in C"
     if shutil.which("mbpoll") is None:
         lacks["mbpoll"] = "mbpoll, a Modbus reader for the command line"
+    if shutil.which("socat") is None:
+        lacks["socat"] = "socat, which joins two pseudo terminals"
+    if shutil.which("dbus-daemon") is None:
+        lacks["dbus-daemon"] = "a D-Bus daemon, for the Bluetooth sensors"
+    if shutil.which("tshark") is None:
+        lacks["tshark"] = "Wireshark's dissectors, for captures"
+    if shutil.which("debootstrap") is None:
+        lacks["debootstrap"] = "debootstrap, which makes the Debian that the package is tried on"
+    if shutil.which("systemd-nspawn") is None:
+        lacks["systemd-container"] = "systemd-nspawn, which boots it"
     if coap_client() is None:
         lacks["libcoap3-bin"] = f"libcoap's client ({COAP_CLIENTS[0]} or another)"
+    if shutil.which("nats-server") is None:
+        lacks["nats-server"] = "nats-server, for the center's JetStream sink"
     return lacks
 
 

@@ -17,17 +17,26 @@ from pymodbus.framer import FramerRTU
 from pymodbus.pdu import DecodePDU
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest
 
-from gateway.sim.image import Frame, raw, reorder, to_bytes
+from gateway.sim.image import Frame, raw, reorder, request_bytes, to_bytes
 from gateway.sim.line import PtyLine
 from gateway.sim.modbus import Units, serve_rtu
 from gateway.sim.world import Incident, Sent, Signal, World
 from gateway.site.library import Library
 from gateway.site.plan import Plan
+from gateway.site.profile import load_profile
 from protocols import registry
 from protocols.api import Point
 from protocols.modbus.codec import rtu_request
 
-PROFILES = sorted(Library.of([]).names())
+
+def protocol_of(name: str) -> str:
+    path = Library.of([]).find(name)
+    assert path is not None
+    return load_profile(path, name).driver.name
+
+
+ON_A_LINE = ("modbus", "serial")  # what a pseudo terminal can play
+PROFILES = sorted(name for name in Library.of([]).names() if protocol_of(name) in ON_A_LINE)
 SERIAL = """
 [[links]]
 name = "l"
@@ -90,13 +99,10 @@ def _modbus_exchange(
 
 
 def _serial_exchange(world: World, decode: Callable[..., dict[str, float]], points: list[Point]) -> dict[str, float]:
-    options = points[0].device.options
-    if options.frame == "lines":
-        values = [world.value(f"d.{p.name}", 0.0) for p in sorted(points, key=lambda p: p.spec.field)]
-        text = options.prefix + options.separator.join(repr(v) for v in values) + options.terminator
-        return dict(decode(points, b"", text.encode()))
-    frame, _ = Frame(options, points).build(lambda point: world.value(f"d.{point.name}", 0.0))
-    return dict(decode(points, bytes.fromhex(options.request), frame))
+    device = points[0].device
+    request = request_bytes(device.options, device.unit) if device.options.request else b""
+    frame, _ = Frame(device.options, points, device.unit).build(lambda point: world.value(f"d.{point.name}", 0.0))
+    return dict(decode(points, request, frame))
 
 
 @given(st.integers(0, 2**64 - 1))

@@ -45,7 +45,8 @@ def test_every_code_is_explained() -> None:
 
 def test_codes_of_the_program_and_of_the_document_are_the_same() -> None:
     rows = re.findall(r"^\| (CG-\d{4}) \| (.*?) \| (.*?) \|$", (DOCS / "errors.md").read_text(), re.MULTILINE)
-    files = (path for part in ("gateway", "protocols", "fastpath") for path in (DOCS.parent / part).rglob("*.py"))
+    parts = ("gateway", "protocols", "fastpath", "systemd", "packaging")
+    files = (path for part in parts for path in (DOCS.parent / part).rglob("*.py"))
     used = {code for path in files for code in re.findall(r"CG-\d{4}", path.read_text())}
     assert sorted(code for code, _, _ in rows) == sorted(used)
     for code, what, todo in rows:
