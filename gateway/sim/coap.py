@@ -46,7 +46,8 @@ class Resource(resource.ObservableResource):  # type: ignore[misc]
         answer to a farewell."""
         if request.opt.observe is None:
             return True
-        return request.opt.observe != DEREGISTER and (request.remote, request.token) == self._observer
+        newest = (request.remote, request.token) == self._observer
+        return bool(newest and request.opt.observe != DEREGISTER)
 
     @property
     def period_s(self) -> float:
