@@ -87,6 +87,7 @@ def site_schema() -> Schema:
             "gateway": _of(site.GatewayTable, "gateway", definitions),
             **{key: {"type": "array", "items": _of(model, key, definitions)} for key, model in tables.items()},
             "services": _of(ServiceSettings, "services", definitions),
+            "agent": _of(site.AgentTable, "agent", definitions),
         },
         "$defs": definitions,
     }

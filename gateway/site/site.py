@@ -26,7 +26,7 @@ from gateway.site.upstream import AGENCY, CENTER, LOCAL, OneM2M, Upstream
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 DOC = "site.md"
-KEYS = ("schema", "gateway", "links", "devices", "upstreams", "services")
+KEYS = ("schema", "gateway", "links", "devices", "upstreams", "services", "agent")
 PORTS = ("serial", "ascii")  # schemes of links that open a serial port
 _HOST_PORT = re.compile(r"(tcp|rtu\+tcp|ascii\+tcp|coap)://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::(\d{1,5}))?/?")
 _UPSTREAM = re.compile(r"coap(?:\+tcp)?://(?:\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s?#@]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?")
@@ -146,9 +146,22 @@ class UpstreamTable(Table):
     summaries: SummaryWish | None = None
     evidence: bool = True
     onem2m: OneM2MTable = OneM2MTable()
+    agent: tuple[Literal["observe", "operate", "release"], ...] | None = None
     bulk: Literal["auto", "tcp", "datagram"] = "auto"
     promise_s: float = Field(default=90.0, ge=5, le=86_400)
     shares: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), max_length=16)
+
+
+class AgentTable(Table):
+    """`[agent]`: what may be done to this gateway from afar."""
+
+    commands: tuple[str, ...] = ()  # device.point that a center may set; * stands for any name
+    commands_a_minute: float = Field(default=6.0, gt=0, le=600)  # of one point
+    longest_lease_s: float = Field(default=3600.0, gt=0, le=86_400)
+    trust: tuple[str, ...] = ()  # files with public keys (Ed25519, PEM) that sign configurations
+    releases: str = ""  # TUF root metadata that releases are proven by
+    probation_s: float = Field(default=120.0, ge=5, le=3600)
+    nodes: str = ""  # HOST:PORT towards the nodes, where they fetch firmware; "" serves none
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +174,7 @@ class Site:
     devices: tuple[DeviceTable, ...]
     upstreams: tuple[Upstream, ...]
     services: ServiceSettings
+    agent: AgentTable  # its paths are absolute
     state_dir: str
     profile_folders: tuple[str, ...]
     warnings: tuple[Fault, ...] = ()
@@ -229,6 +243,7 @@ def _site(doc: Document) -> Site | None:
         doc.add("CG-1009", ("schema",), value=doc.data["schema"])
     gateway = doc.salvage(GatewayTable, ("gateway",), doc.table(("gateway",)), {"id": "unknown"})
     services = doc.salvage(ServiceSettings, ("services",), doc.table(("services",)))
+    agent = doc.salvage(AgentTable, ("agent",), doc.table(("agent",)))
     _check_levels(doc, services)
     for key in ("links", "devices", "upstreams"):
         doc.distinct(key)
@@ -252,6 +267,7 @@ def _site(doc: Document) -> Site | None:
         tuple(device for device in devices if device),
         tuple(_upstream(one, folder) for one in upstreams if one),
         services or ServiceSettings(),
+        _agent(agent or AgentTable(), folder),
         str(folder / gateway.state_dir),
         tuple(str(folder / name) for name in gateway.profiles),
         tuple(one for one in doc.faults if one not in failures([one])),
@@ -280,7 +296,22 @@ def _upstream(table: UpstreamTable, folder: FilePath) -> Upstream:
         summaries=summaries,
         evidence=table.evidence,
         onem2m=OneM2M(**table.onem2m.model_dump()),
+        agent=_roles(table),
     )
+
+
+def _roles(table: UpstreamTable) -> frozenset[str]:
+    """What this upstream may ask of the agent. Nothing where nobody can tell who asks."""
+    if table.insecure or table.format == "onem2m":
+        return frozenset()
+    if table.agent is None:
+        return frozenset({"observe"}) if table.role == CENTER else frozenset()
+    return frozenset(table.agent)
+
+
+def _agent(table: AgentTable, folder: FilePath) -> AgentTable:
+    releases = str(folder / table.releases) if table.releases else ""
+    return table.model_copy(update={"trust": tuple(str(folder / one) for one in table.trust), "releases": releases})
 
 
 def _check_timezone(doc: Document, name: str) -> None:

@@ -42,6 +42,7 @@ class Upstream:
     summaries: tuple[SummaryRule, ...] = EVERY_SUMMARY
     evidence: bool = True  # readings around an event go with it
     onem2m: OneM2M = OneM2M()
+    agent: frozenset[str] = frozenset()  # of "observe", "operate", "release": what it may ask of the agent
 
     @property
     def event_rules(self) -> tuple[EventRule, ...]:
