@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fastpath import condition, detect, detectors, filter, learnt, summary
+from fastpath import band, condition, detect, detectors, filter, learnt, summary
 from fastpath.columns import F8, I4, I8, U1, column
 from fastpath.jit import inner, kernel
 from fastpath.layout import (
@@ -305,6 +305,14 @@ class Chain:
     def evidence(self, channel: int, count: int) -> tuple[I8, F8]:
         """The last `count` raw readings of a channel (at most 32), oldest first."""
         return recall(self._state, channel, count)
+
+    def kept(self) -> F8:
+        """f64[n]: the latest value of each channel after its filter, NaN where its open window has none."""
+        return self._state.number[:, summary.LAST].copy()
+
+    def band(self) -> tuple[F8, F8]:
+        """f64[n] twice: between which values the next reading would be nothing new. See `fastpath.band`."""
+        return band.band(self._settings, self._state)
 
     def gathered(self, channel: int) -> int:
         """How many raw readings of a channel there ever were."""

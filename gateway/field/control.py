@@ -2,7 +2,8 @@
 
 Request `{"get": "live"}` or `{"get": "health"}`; one line of JSON back. What is changed on a device through it is a
 point that its profile declares writable: `{"set": "lamp.level", "value": 40}`. What the bench asks for by its own words
-(`{"read": "meter1"}`) is answered by the errand registered under the word.
+(`{"read": "meter1"}`) is answered by the errand registered under the word; what has no end (`{"follow": {}}`) is told
+line by line until the client goes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import inspect
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,7 +35,11 @@ async def serve(
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await asyncio.wait_for(reader.readline(), WAIT_S):
-                writer.write(json.dumps(await _answer(line, answers, write, errands)).encode() + b"\n")
+                answer = await _answer(line, answers, write, errands)
+                if isinstance(answer, AsyncGenerator):
+                    await _told(answer, writer)
+                    return
+                writer.write(json.dumps(answer).encode() + b"\n")
                 await asyncio.wait_for(writer.drain(), WAIT_S)
         except (OSError, ValueError, TimeoutError):
             pass  # a client that went away, talks nonsense or reads nothing
@@ -46,6 +51,14 @@ async def serve(
     server = await asyncio.start_unix_server(handle, path, limit=LONGEST_REQUEST)
     os.chmod(path, 0o660)
     return server
+
+
+async def _told(lines: AsyncGenerator[Any], writer: asyncio.StreamWriter) -> None:
+    """An answer without an end, until the client goes or does not read."""
+    async with contextlib.aclosing(lines):
+        async for line in lines:
+            writer.write(json.dumps(line).encode() + b"\n")
+            await asyncio.wait_for(writer.drain(), WAIT_S)
 
 
 async def _answer(line: bytes, answers: Answers, write: Write | None, errands: Errands) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.field.clock import boottime_ns
 from gateway.field.coverage import Coverage
@@ -78,6 +79,7 @@ class Engine:
         self.readings = np.zeros(channels, np.int64)
         self.standing: dict[str, Event] = {event.key: event for event in standing}
         self.events = 0
+        self.tell: Callable[[Event], None] = lambda event: None  # called for each event that passes, updates too
 
     def begin(self) -> None:
         """Before anything is asked: what the time since the last commit took. On disk as soon as the writer's next turn
@@ -187,6 +189,7 @@ class Engine:
             if event.phase is Phase.UPDATE:
                 if event.key in self.standing:
                     items += self._routes.event(event)
+                    self.tell(event)
                 continue
             if event.phase is Phase.CLEAR:
                 if self.standing.pop(event.key, None) is None:
@@ -199,6 +202,7 @@ class Engine:
             log.info("%s %s %s", event.code, event.phase.name.lower(), event.subject)
             items += self._routes.event(event)
             news.append(event)
+            self.tell(event)
         self._writer.submit(items, events=news, learnt=learnt)
 
     def emit(self, events: Sequence[Event]) -> None:
@@ -210,6 +214,14 @@ class Engine:
         """The next readings of these counters are no step from those before."""
         if self._judge is not None:
             self._judge.meter_replaced(channels)
+
+    def kept(self) -> NDArray[np.float64] | None:
+        """f64[channels]: latest values behind their filters; None before the kernels are there."""
+        return None if self._judge is None else self._judge.kept()
+
+    def bands(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """f64[channels] twice: between which values the next reading would be nothing new to its detector."""
+        return None if self._judge is None else self._judge.bands()
 
     def set_clock(self, utc_offset_ns: int) -> None:
         if self._judge is not None:

@@ -114,6 +114,14 @@ class Judge:
             for station in self._stations:
                 station.restore(old)
 
+    def kept(self) -> NDArray[np.float64]:
+        """f64[channels]: latest values behind their filters, NaN where there is none."""
+        return self._chain.kept()
+
+    def bands(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """f64[channels] twice: see `fastpath.band`."""
+        return self._chain.band()
+
     def push(self, batch: Batch) -> Verdict:
         verdict = Verdict()
         if self._has_waveforms:

@@ -19,6 +19,7 @@ from typing import Any
 
 from gateway import VERSION
 from gateway.field import bench, control
+from gateway.field.acknowledged import Acknowledged
 from gateway.field.background import in_background, leave
 from gateway.field.carry import Carry
 from gateway.field.clock import boottime_ns, known_utc_offset, process_start_ns, utc_offset
@@ -28,6 +29,7 @@ from gateway.field.lock import StateLock
 from gateway.field.maintenance import Maintenance
 from gateway.field.record import Recorder
 from gateway.field.scheduler import LinkRunner
+from gateway.field.telling import Telling
 from gateway.field.watchdog import Watchdog
 from gateway.field.work import Work
 from gateway.field.writer import SpoolWriter
@@ -36,6 +38,7 @@ from gateway.site.compile import load_plan
 from gateway.site.faults import Faults
 from gateway.site.plan import Kind, Plan
 from gateway.site.upstream import AGENCY, Upstream
+from gateway.spool import ways
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
 from protocols import registry
@@ -119,6 +122,11 @@ class Field:
             for number, link in enumerate(plan.links)
         }
         self._work.begin(self.engine, self.links, self.spool, self.writer)
+        acknowledged = Acknowledged(state, self.engine.standing.keys)
+        self._telling = Telling(plan, self.engine, self.health, acknowledged.shown)
+        self.engine.tell, acknowledged.told = self._telling.heard, self._telling.said
+        self._panel: control.Errands = {"follow": self._telling.follow, "acknowledge": acknowledged.acknowledge}
+        self._ways = ways.Listener(self.spool.path)
         self._socket = state / "field.sock"
 
     def _take(self, batch: Batch) -> None:
@@ -128,7 +136,7 @@ class Field:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; what is in flight then is finished and committed."""
-        errands = {**bench.errands(self._plan, self.links, self.engine), **self._work.errands()}
+        errands = {**bench.errands(self._plan, self.links, self.engine), **self._work.errands(), **self._panel}
         server = await control.serve(self._socket, {"live": self.live, "health": self.health}, self.write, errands)
         log.info("polling %d devices on %d links", len(self._plan.devices), len(self.links))
         async with asyncio.TaskGroup() as group:
@@ -143,6 +151,8 @@ class Field:
         if self._recorder is not None:
             self._recorder.close()
         server.close()
+        self._telling.close()
+        self._ways.close()
         with contextlib.suppress(OSError):  # a file system that went read-only keeps it; the next start replaces it
             self._socket.unlink()
         committed = await asyncio.to_thread(self.writer.close)
@@ -340,6 +350,7 @@ class Field:
                 u.name: {"role": u.role, "uri": u.uri, "format": u.format, "insecure": u.insecure}
                 for u in self._plan.upstreams
             },
+            "ways": self._ways.ways(),
             "uptime_s": round((boottime_ns() - self._started_ns) / 1e9, 1),
             "clock": {"uncertainty_s": utc_offset()[1] / 1e9, "is_set": self._clock_is_set},
             "readings": int(self.engine.readings[self.engine.counted].sum()),

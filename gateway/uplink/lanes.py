@@ -115,6 +115,11 @@ class Lanes:
             self._is_full,
         )
 
+    @property
+    def state(self) -> str:
+        """What the last message met, as `Kind` says."""
+        return self._state.value
+
     def hint(self, alarm: bool) -> None:
         if alarm:
             self._wake[Lane.ALARM].set()

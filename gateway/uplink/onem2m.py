@@ -33,7 +33,7 @@ from gateway.uplink import onem2m_request as request
 from gateway.uplink.onem2m_content import Instance, instances
 from gateway.uplink.onem2m_request import Status
 from gateway.uplink.port import Port
-from gateway.uplink.way import Way, backoff_s
+from gateway.uplink.way import Kind, Way, backoff_s
 from gateway.wire.coap import Message
 
 log = logging.getLogger("citygate.uplink")
@@ -112,6 +112,13 @@ class Instances:
         self._state: Status | None = Status.CREATED
         self._why = ""  # the last refusal
         self._trouble = ""
+
+    @property
+    def state(self) -> str:
+        """What the last message met, in the words of `gateway.uplink.way.Kind`."""
+        if self._state is None:
+            return Kind.DEAD.value
+        return Kind.STORED.value if self._state is Status.CREATED else self._state.value
 
     def hint(self, alarm: bool) -> None:
         self._wake[alarm].set()

@@ -17,6 +17,11 @@ class RoundTrip:
         self._doubtful = 0  # answers in a row that say nothing
         self.timeout_s = FIRST_S
 
+    @property
+    def mean_s(self) -> float:
+        """0 before the first answer."""
+        return self._mean_s
+
     def answered(self, after_s: float) -> None:
         """An answer came `after_s` after the message. One that took longer than the time-out may answer a
         retransmission and says nothing about the way (Karn); only several in a row tell of a way that has become

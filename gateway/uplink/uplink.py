@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from gateway.site.upstream import Upstream
-from gateway.spool import wake
+from gateway.spool import wake, ways
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError, Trouble
 from gateway.uplink.budget import Budget
@@ -41,8 +42,10 @@ class Uplink:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._contexts: dict[str, SecurityContext] = {}
         self._running: dict[Upstream, tuple[Lanes | Instances, asyncio.Task[None]]] = {}
+        self._ways: dict[str, Way] = {}
         self._listener = wake.Listener(self._path, self._heard)
         self._watch = asyncio.get_running_loop().create_task(self._follow_file())
+        self._telling = asyncio.get_running_loop().create_task(self._tell())
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def apply(self, upstreams: Sequence[Upstream]) -> list[Trouble]:
@@ -77,6 +80,7 @@ class Uplink:
 
     async def close(self) -> None:
         self._watch.cancel()
+        self._telling.cancel()
         self._broken.cancel()
         self._listener.close()
         await self._end(list(self._running))
@@ -93,7 +97,7 @@ class Uplink:
             context = self._contexts.get(upstream.credentials)
             if context is None:
                 context = self._contexts[upstream.credentials] = SecurityContext(upstream.credentials)
-        way = Way(upstream, self._gateway, context)
+        way = self._ways[upstream.name] = Way(upstream, self._gateway, context)
         lanes: Lanes | Instances
         if upstream.format == "onem2m":
             lanes = Instances(way, upstream, lambda: self._spool, self._executor)
@@ -128,6 +132,25 @@ class Uplink:
     def _heard(self, hint: bytes) -> None:
         for lanes, _ in self._running.values():
             lanes.hint(hint == wake.ALARM)
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """How each way is, for people: see gateway.spool.ways."""
+        return {one.name: self._ways[one.name].shown(lanes.state) for one, (lanes, _) in self._running.items()}
+
+    async def _tell(self) -> None:
+        """The half that polls learns how the ways are: at once when one changes, else now and then."""
+        teller = ways.Teller(self._path)
+        before, told_s = "", -ways.EVERY_S
+        try:
+            while True:
+                shown, now_s = self.shown(), time.monotonic()
+                states = repr([(name, way["state"], way["open"]) for name, way in shown.items()])
+                if states != before or now_s - told_s >= ways.EVERY_S:
+                    teller.tell(shown)
+                    before, told_s = states, now_s
+                await asyncio.sleep(POLL_S)
+        finally:
+            teller.close()
 
     async def _follow_file(self) -> None:
         """The writer may put a corrupt spool aside and start a new file: read that one then."""

@@ -106,6 +106,12 @@ class Way:
             self.failures = 0
         return answer
 
+    def shown(self, state: str) -> dict[str, Any]:
+        """For people, see gateway.spool.ways."""
+        heard_s = round(time.monotonic() - self.heard_s, 1) if math.isfinite(self.heard_s) else None
+        trip_ms = round(1e3 * self.trip.mean_s, 1) or None
+        return {"state": state, "open": self.open.is_set(), "heard_s": heard_s, "round_trip_ms": trip_ms}
+
     def datagram(self, size: int) -> None:
         """One of so many bytes went or came."""
         self.carried(size + (48 if self._address.startswith("[") else 28), True)
