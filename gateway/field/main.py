@@ -41,6 +41,7 @@ from gateway.site.upstream import AGENCY, Upstream
 from gateway.spool import ways
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
+from gateway.spool.waits import Waiting, waits
 from protocols import registry
 from protocols.api import Batch, Quality
 
@@ -255,11 +256,21 @@ class Field:
                     await stop.wait()
 
     def _depth(self) -> dict[str, int]:
-        """Records waiting, by upstream and lane. Not from the event loop: it waits for a commit under way."""
+        """Records waiting, by upstream and lane. Not from the event loop: it reads the disk."""
+        return {lane: one.records for lane, one in self._waiting().items()}
+
+    def _waiting(self) -> dict[str, Waiting]:
         try:
-            return {f"{u}/{lane.name.lower()}": d[0] for (u, lane), d in self.spool.depth().items()}
+            return {f"{u}/{lane.name.lower()}": one for (u, lane), one in waits(self.spool.path).items()}
         except SpoolError:
             return {}
+
+    def _oldest_s(self, waiting: Mapping[str, Waiting]) -> float | None:
+        """Age of the oldest record that waits, as far as the clock can tell."""
+        known = [one.oldest_utc_ns for one in waiting.values() if one.oldest_utc_ns is not None]
+        if not known or not self._clock_is_set:
+            return None
+        return max(0.0, round((boottime_ns() + self._offset_ns - min(known)) / 1e9, 1))
 
     def _facts(self, upstream: Upstream, waiting: Mapping[str, int]) -> dict[str, str | int | float]:
         """What `upstream` must know of the box itself, as short as it can be said."""
@@ -342,7 +353,7 @@ class Field:
 
     async def health(self) -> dict[str, Any]:
         """Links, devices, spool."""
-        depth = await asyncio.to_thread(self._depth)
+        waiting = await asyncio.to_thread(self._waiting)
         return {
             "gateway": self._plan.gateway,
             "mode": self._plan.mode,
@@ -374,7 +385,8 @@ class Field:
             "silent": self.engine.silent,
             **self._work.shown(),
             "spool": {
-                "depth": depth,
+                "depth": {lane: one.records for lane, one in waiting.items()},
+                "oldest_s": self._oldest_s(waiting),
                 "commits": self.writer.commits,
                 "refused": self.writer.refused,
                 "held": self.writer.held,
