@@ -126,12 +126,14 @@ class Telling:
 
     def _first(self) -> dict[str, Any]:
         plan = self._plan
+        points = (point for link in plan.links for point in link.points)
+        writable = {point.channel: point.writable for point in points if point.writable is not None}
         return {
             "gateway": plan.gateway,
             "mode": plan.mode,
             "timezone": plan.timezone,
             "at_ms": _utc_ms(boottime_ns()),
-            "channels": [_channel(channel) for channel in plan.channels],
+            "channels": [_channel(channel, writable.get(channel.index)) for channel in plan.channels],
             "devices": [
                 {
                     "name": device.name,
@@ -200,7 +202,7 @@ def shown(event: Event) -> dict[str, Any]:
     }
 
 
-def _channel(channel: Channel) -> dict[str, Any]:
+def _channel(channel: Channel, writable: tuple[float, float] | None) -> dict[str, Any]:
     return {
         "name": channel.name,
         "device": channel.device,
@@ -215,6 +217,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
         "words": {str(value): word for value, word in channel.words},
         "range": [_number(channel.low), _number(channel.high)],
         "resolution": channel.resolution,
+        "writable": writable,
     }
 
 

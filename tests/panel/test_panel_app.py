@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +252,15 @@ def test_a_field_half_that_goes_is_told_and_comes_back_with_its_curves(panel: Pa
     history = panel.feed.history("a")
     assert history
     assert history["channels"][0]["t"] == []
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(panel: Panel) -> None:
+    told(panel, FIRST, {"health": HEALTH}, {"at_ms": 2, "rows": [[0, 1.5, 1.4, 0, 2000]]}, {"event": ALARM})
+    known = set(re.findall(r"^(citygate_\w+)", panel.sign_in().get("/metrics").body.decode(), re.M))
+    docs = Path(__file__).parents[2] / "docs"
+    asked = set(
+        re.findall(r"citygate_\w+", json.dumps(json.loads((docs / "grafana-citygate.json").read_text())["panels"]))
+    )
+    assert asked <= known
+    explained = set(re.findall(r"`(citygate_\w+)`", (docs / "panel.md").read_text()))
+    assert explained <= known

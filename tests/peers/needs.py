@@ -12,7 +12,7 @@ import sys
 COAP_CLIENTS = ("coap-client-notls", "coap-client", "coap-client-openssl", "coap-client-gnutls")
 APT = (
     "apt install nats-server libmodbus-dev libcoap3-bin mbpoll gcc libc6-dev socat dbus-daemon tshark debootstrap "
-    "systemd-container"
+    "systemd-container chromium fonts-nanum"
 )
 
 
@@ -58,6 +58,8 @@ def missing() -> dict[str, str]:
         lacks["debootstrap"] = "debootstrap, which makes the Debian that the package is tried on"
     if shutil.which("systemd-nspawn") is None:
         lacks["systemd-container"] = "systemd-nspawn, which boots it"
+    if shutil.which("chromium") is None:
+        lacks["chromium"] = "Chromium, which looks at the panel"
     if coap_client() is None:
         lacks["libcoap3-bin"] = f"libcoap's client ({COAP_CLIENTS[0]} or another)"
     if shutil.which("nats-server") is None:
