@@ -32,7 +32,7 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 STRICT = (b"strict-transport-security", b"max-age=31536000")
-RATE, BURST = 20.0, 120.0  # requests a second of one source
+RATE, BURST = 50.0, 600.0  # requests a second of one source: a page is fifteen, and several phones may share one
 SIGN_IN_RATE, SIGN_IN_BURST = 0.2, 10.0
 SOURCES = 2048
 LONGEST_BODY = 65_536

@@ -17,20 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.notify import notify
 from gateway.panel import certificate
 from gateway.panel.actions import Actions
 from gateway.panel.app import Parts, app
 from gateway.panel.commission import Commissioning
+from gateway.panel.door import door
 from gateway.panel.feed import Feed
 from gateway.panel.tokens import Tokens
 from gateway.spool.trouble import Trouble
 
-CONNECTIONS = 160
-FIRST_REQUEST_S = 10.0  # a connection that asks nothing
-UNREAD_S = 20.0  # a connection that takes nothing
 WHERE = "address.json"
 
 log = logging.getLogger("citygate.panel")
@@ -48,40 +45,6 @@ class Serving:
     certificate: str = ""
     key: str = ""
     plain: bool = False
-
-
-class Patient(H11Protocol):
-    """A connection with limits: how many there are, how long one may ask nothing or take nothing."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._limit: asyncio.TimerHandle | None = None
-        if len(self.connections) > CONNECTIONS:
-            transport.abort()
-            return
-        self._limit = self.loop.call_later(FIRST_REQUEST_S, self._give_up)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.cycle is not None and self._limit is not None and not self.flow.write_paused:
-            self._limit.cancel()  # a whole request came: uvicorn's own limit counts between two of them
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._limit = self.loop.call_later(UNREAD_S, self._give_up)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._limit is not None:
-            self._limit.cancel()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-        super().connection_lost(exc)
-
-    def _give_up(self) -> None:
-        self.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -145,7 +108,7 @@ def serve(serving: Serving) -> int:
 
     config = uvicorn.Config(
         _with_lifespan(pages, living),
-        http=Patient,
+        http=door(*files) if files else door(),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -155,8 +118,6 @@ def serve(serving: Serving) -> int:
         timeout_keep_alive=15,
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=16_384,
-        ssl_certfile=None if files is None else str(files[0]),
-        ssl_keyfile=None if files is None else str(files[1]),
     )
     server = _Server(config)
     server.feed = feed
