@@ -132,10 +132,13 @@ class Feed:
 
     def _event(self, event: dict[str, Any]) -> None:
         self.past.append(event)
+        stands = self.standing.get(event["key"])
         if event["phase"] == "clear":
             self.standing.pop(event["key"], None)
-        elif event["phase"] == "onset" or event["key"] in self.standing:
+        elif event["phase"] == "onset":
             self.standing[event["key"]] = event
+        elif stands is not None:  # an update adds readings; the sentence is the onset's
+            self.standing[event["key"]] = {**stands, "evidence": [*stands["evidence"], *event["evidence"]]}
         self._tell("event", event)
 
     def _is_up(self, up: bool) -> None:

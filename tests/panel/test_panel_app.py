@@ -146,7 +146,8 @@ HEALTH: dict[str, Any] = {
     "ways": {"c": {"state": "stored", "open": True, "heard_s": 2.0, "round_trip_ms": 9.0}},
     "maintenance": {"windows": [], "held": []},
 }  # fmt: skip
-ALARM = {"key": "water.leak|a", "code": "water.leak", "phase": "onset", "severity": "major", "cause": "city"}
+ALARM = {"key": "water.leak|a", "code": "water.leak", "phase": "onset", "severity": "major", "cause": "city",
+         "en": "leak", "evidence": [[0, [[1, 0.0]]]]}  # fmt: skip
 
 
 def told(panel: Panel, *lines: Any) -> None:
@@ -177,6 +178,9 @@ def test_what_the_field_half_tells_is_what_pages_show(panel: Panel) -> None:
     assert 'citygate_device_state{device="b",state="dead"} 1.0' in metrics
     assert 'citygate_link_counts_total{kind="timeouts",link="bus"} 4.0' in metrics
     assert panel.get("/health").json()["state"] == "dead"
+    told(panel, {"event": {**ALARM, "phase": "update", "en": "more readings", "evidence": [[0, [[2, 1.0]]]]}})
+    (stands,) = panel.get("/api/alarms").json()["standing"]
+    assert (stands["en"], stands["evidence"]) == ("leak", [[0, [[1, 0.0]]], [0, [[2, 1.0]]]])
     told(panel, {"event": {**ALARM, "phase": "clear"}})
     assert panel.get("/api/alarms").json()["standing"] == []
 

@@ -161,6 +161,7 @@ class Cabinet:
         half = FieldHalf(self.site)
         self.processes["field"] = half
         half.until("every line is open", half.links_up)
+        half.until_said("every reading is judged")
         return half
 
     def start_center(self) -> Process:

@@ -62,7 +62,7 @@ function evidence(key) {
 }
 
 export function one(main, key) {
-  const found = store.standing.get(key) || [...store.past].reverse().find((event) => event.key === key);
+  const found = store.standing.get(key) || [...store.past].reverse().find((event) => event.key === key && event.phase !== "update");
   if (!found) {
     main.append(h("h1", {}, say("alarms")), h("p", {}, say("noAlarm")), h("p", {}, h("a", { href: "#/alarms" }, say("alarms"))));
     return [];

@@ -82,15 +82,16 @@ export function curve(box, channel, ring, { marks = () => [], band = () => undef
     box.setAttribute("aria-label", say("curve", { name: named, value: `${number(last)} ${unit(channel.unit)}` }));
   }
 
+  const size = new ResizeObserver(() => {
+    if (plot && Math.floor(box.clientWidth) !== width) draw();
+  });
+  size.observe(box);
   return {
     draw,
     close() {
+      size.disconnect();
       if (plot) plot.destroy();
       plot = null;
-    },
-    again() {
-      this.close();
-      draw();
     },
   };
 }

@@ -35,9 +35,6 @@ export function page(main, name) {
     if (work) work.tell(now);
   }
   const draw = () => points.forEach((one) => one.draw());
-  const redraw = () => points.forEach((one) => one.again());
-  const size = new ResizeObserver(draw);
-  size.observe(main);
   const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
     const one = points.find((known) => known.box === entry.target);
     if (one) one.see(entry.isIntersecting);
@@ -57,9 +54,8 @@ export function page(main, name) {
   }
   fetchCurves();
   told();
-  return [on("cabinet", told), on("rows", draw), on("bands", draw), on("alarms", draw), on("first", () => { told(); fetchCurves(); }), on("theme", redraw), () => {
+  return [on("cabinet", told), on("rows", draw), on("bands", draw), on("alarms", draw), on("first", () => { told(); fetchCurves(); }), () => {
     over = true;
-    size.disconnect();
     seen.disconnect();
     points.forEach((one) => one.close());
     if (kept) kept.close();
@@ -108,10 +104,6 @@ function point(channel, own) {
       near = is;
       if (is) draw();
       else this.close();
-    },
-    again() {
-      this.close();
-      draw();
     },
     close() {
       if (drawn) drawn.close();

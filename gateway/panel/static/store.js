@@ -177,7 +177,9 @@ function happened(event) {
   heardNow();
   store.past.push(event);
   if (store.past.length > 100) store.past.shift();
+  const stands = store.standing.get(event.key);
   if (event.phase === "clear") store.standing.delete(event.key);
-  else if (event.phase === "onset" || store.standing.has(event.key)) store.standing.set(event.key, event);
+  else if (event.phase === "onset") store.standing.set(event.key, event);
+  else if (stands) store.standing.set(event.key, { ...stands, evidence: [...stands.evidence, ...event.evidence] });
   tell("alarms", event);
 }
