@@ -48,7 +48,9 @@ def judge(detector: F8, channel: I4, time_ns: I8, value: F8, score: F8) -> None:
     """The universal detector alone; readings without a number are not for it."""
     for i in range(channel.size):
         if np.isfinite(value[i]):
-            _, score[i] = detect.step(detector, np.int64(channel[i]), time_ns[i], value[i], False, 0)
+            _, score[i] = detect.step(
+                detector, np.int64(channel[i]), time_ns[i], value[i], False, 0, detect.ONSET_SCORE
+            )
 
 
 def run(*, full: bool) -> dict[str, Any]:

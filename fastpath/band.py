@@ -3,19 +3,21 @@
 State in, two columns out; nothing is learnt here. The universal detector compares the step from the short mean and the
 distance from the slow one with their records: within the bounds a reading beats neither. The detectors chosen by name
 give the prediction and the scale of what it leaves: REACH scales of a Gaussian are the chance of one in a million,
-their ONSET_SCORE. What needs many readings to show (a drift, a flat line) has no bounds in one.
+their ONSET_SCORE. What needs many readings to show (a drift, a flat line, sums of means of a minute) has no bounds in
+one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastpath import detect, detectors, habit, novelty
+from fastpath import cusum, detect, detectors, habit, novelty
 from fastpath.columns import F8
-from fastpath.layout import DETECTOR, Settings, State
+from fastpath.layout import DETECTOR, PERIOD, Settings, State
 
 REACH = 4.89  # standard deviations: two sides of one in a million
-BY_SCALE = (detectors.LEVEL, detectors.SPIKE, detectors.SEASONAL, detectors.CUSUM, detectors.PAGE_HINKLEY)
+SUMS = (detectors.CUSUM, detectors.PAGE_HINKLEY)
+BY_SCALE = (detectors.LEVEL, detectors.SPIKE, detectors.SEASONAL, *SUMS)
 
 
 def band(settings: Settings, state: State) -> tuple[F8, F8]:
@@ -26,7 +28,9 @@ def band(settings: Settings, state: State) -> tuple[F8, F8]:
     universal = np.flatnonzero((which == detectors.DEFAULT) & (state.detector[:, detect.COUNT] >= novelty.EARLY))
     if universal.size:
         low[universal], high[universal] = _of_records(state.detector[universal])
-    named = np.flatnonzero(np.isin(which, BY_SCALE) & (state.detector[:, habit.COUNT] >= habit.ENOUGH))
+    period = settings.whole[:, PERIOD]
+    means = np.isin(which, SUMS) & (period > 0) & (2 * period <= cusum.POOL_NS)
+    named = np.flatnonzero(np.isin(which, BY_SCALE) & ~means & (state.detector[:, habit.COUNT] >= habit.ENOUGH))
     if named.size:
         d = state.detector[named]
         reach = REACH * np.maximum(d[:, habit.SCALE], d[:, habit.QUANTUM])

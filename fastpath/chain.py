@@ -107,7 +107,7 @@ def alert(out: Output, row: int, c: int, t: int, which: int, onset: bool, score:
 
 @kernel
 def push_batch(
-    start: int, align: int, channel: I4, time_ns: I8, value: F8, quality: U1, mark: U1, score: F8,
+    start: int, align: int, channel: I4, time_ns: I8, value: F8, quality: U1, mark: U1, score: F8, kept: F8,
     settings: Settings, state: State, out: Output,
 ) -> int:  # fmt: skip
     """Readings from `start` on. Gives the first not taken for want of room; -1 - i if reading i has no channel."""
@@ -127,6 +127,7 @@ def push_batch(
         kind = settings.whole[c, KIND]
         if kind == summary.WAVEFORM:
             mark[i] = 0
+            kept[i] = value[i]
             i += 1
             continue
         first_rule = settings.whole[c, FIRST_RULE]
@@ -142,6 +143,7 @@ def push_batch(
             windows = summary.roll(state, c, kind, period, settings.whole[c, WINDOW], align, t, out, windows)
         if q >= NO_NUMBER or not math.isfinite(x):
             mark[i] = MISSING
+            kept[i] = math.nan
             summary.count_missing(state, c, q)
             if detector == detectors.MISSING:
                 verdict, level, usual = detectors.step(settings, state, c, t, math.nan, False, align)
@@ -159,11 +161,11 @@ def push_batch(
         bits |= filter.gate(settings, state, c, kind == summary.COUNTER, t, x)
         if not bits & (RANGE | STALE):
             if settings.whole[c, FILTERED] != filter.NONE:
-                spike, kept = filtered(settings, state, c, settings.whole[c, FILTERED], t, x, t - before)
+                spike, instead = filtered(settings, state, c, settings.whole[c, FILTERED], t, x, t - before)
                 bits |= spike
-                if kept != x:
+                if instead != x:
                     bits |= FILTERED_MARK
-                    x = kept
+                    x = instead
             if detector != detectors.NONE:
                 gap = period > 0 and before != NEVER and t - before > detect.GAP_PERIODS * period
                 if detector == detectors.DEFAULT:
@@ -176,6 +178,7 @@ def push_batch(
                     alert(out, alerts, c, t, detector, verdict == detectors.ONSET, level, x, usual)
                     alerts += 1
         mark[i] = bits
+        kept[i] = math.nan if bits & RANGE else x
         summary.count(state, c, kind, t, x, q, bits, settings.number[c, ROLLOVER])
         for j in range(first_rule, end_rule):
             change = condition.judge(
@@ -259,7 +262,7 @@ class Chain:
         n = channel.size
         if not n == time_ns.size == value.size == quality.size:
             raise ValueError("the four columns of a batch have one length")
-        mark, score = np.empty(n, np.uint8), np.zeros(n)
+        mark, score, kept = np.empty(n, np.uint8), np.zeros(n), np.empty(n)
         windows: list[WindowRows] = []
         alerts: list[Alerts] = []
         changes: list[Changes] = []
@@ -267,8 +270,9 @@ class Chain:
         at = 0
         while at < n:
             at = push_batch(
-                at, self._align_ns, channel, time_ns, value, quality, mark, score, self._settings, self._state, out
-            )
+                at, self._align_ns, channel, time_ns, value, quality, mark, score, kept,
+                self._settings, self._state, out,
+            )  # fmt: skip
             w, a, c = out.used.tolist()
             if w:
                 windows.append(window_rows(out, w))
@@ -281,6 +285,7 @@ class Chain:
         return Pushed(
             mark,
             score,
+            kept,
             joined(windows, NO_WINDOWS),
             joined(alerts, NO_ALERTS),
             joined(changes, NO_CHANGES),

@@ -50,6 +50,10 @@ def step(settings: Settings, state: State, c: int, t: int, x: float, gap: bool, 
         return NOTHING, 0.0, math.nan
     if which == DRIFT and span_s == 0.0:
         span_s = drift.DAY_S
+    if which in (CUSUM, PAGE_HINKLEY):
+        x = cusum.pooled(d, c, x, settings.whole[c, PERIOD], gap)
+        if math.isnan(x):
+            return NOTHING, 0.0, math.nan
     if d[c, habit.COUNT] == 0.0:
         begin(d, c, which, now_s, x, span_s)
         return NOTHING, 0.0, math.nan
@@ -99,6 +103,8 @@ def begin(d: F8, c: int, which: int, now_s: float, x: float, span_s: float) -> N
         habit.begin(d, c, 0.0)
     elif which == SPIKE:
         spike.begin(d, c)
+    elif which in (CUSUM, PAGE_HINKLEY):
+        cusum.begin(d, c)
 
 
 @inner
@@ -130,6 +136,7 @@ def surprise(d: F8, c: int, which: int, x: float, moved: float, target: float, s
             if math.isnan(target):
                 allowance = max(allowance, cusum.WANDERS * cusum.wandering(d, c, summed))
             score = cusum.score(d, c, summed, allowance, onset)
+            cusum.moments(d, c, z)
             if which == PAGE_HINKLEY or not math.isnan(target):
                 shown = predicted + (1.0 - phi) * (centre - d[c, habit.LEVEL])
     habit.learn(d, c, x, residual, scale)

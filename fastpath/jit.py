@@ -7,7 +7,8 @@ allows `nnan` or `ninf`: NaN means missing and must stay NaN.
 
 numba does not notice when an inner function of another file changes under a cached kernel. So the cache
 lives in a folder named after a hash of every source file here: `<base>/<hash>`, base being
-$NUMBA_CACHE_DIR, else $XDG_CACHE_HOME/citygate, else ~/.cache/citygate/numba. Where no such folder can be
+$NUMBA_CACHE_DIR, else $XDG_CACHE_HOME/citygate, else ~/.cache/citygate/numba. Where the sources lie is no part
+of it, so a release that is unpacked elsewhere with the same kernels compiles nothing. Where no such folder can be
 written, kernels compile at every start instead of failing. Old folders are never removed.
 """
 
@@ -22,6 +23,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.caching import UserProvidedCacheLocator
 
 # Without reference counts: kernels allocate nothing, and counting whoever touches a column of a tuple costs more than
 # the work done on it (window summary and gate: 240 ns a sample with, 60 without).
@@ -62,9 +64,18 @@ def usable_cache(base: Path | None, name: str) -> Path | None:
         return None
 
 
+class SourcesCache(UserProvidedCacheLocator):  # type: ignore[misc]  # numba ships no types
+    """numba's cache in CACHE_DIR, under the package's name instead of a hash of the path that the package lies at."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        return Path(py_file).parent.name
+
+
 CACHE_DIR = usable_cache(cache_base(), sources_hash(Path(__file__).parent))
 if CACHE_DIR is not None:
     numba.config.CACHE_DIR = str(CACHE_DIR)
+    numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{SourcesCache.__name__}"
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -123,10 +123,12 @@ class WindowRows(NamedTuple):
 
 
 class Pushed(NamedTuple):
-    """What a batch of n readings led to: marks u8[n], scores of the detectors f64[n] (0 where none judged)."""
+    """What a batch of n readings led to: marks u8[n], scores of the detectors f64[n] (0 where none judged), and the
+    values f64[n] that the gate and the filter let pass, NaN where there is no number or one outside the range."""
 
     mark: U1
     score: F8
+    kept: F8
     windows: WindowRows
     alerts: Alerts
     changes: Changes

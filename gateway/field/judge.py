@@ -174,11 +174,12 @@ class Judge:
         )
 
     def _readings(self, batch: Batch, verdict: Verdict) -> None:
-        self._through_chain(batch, verdict)
+        kept = self._through_chain(batch, verdict)
         if self._watches:
-            self._rows(batch, verdict)
+            self._rows(Batch(batch.channel, batch.time_ns, kept, batch.quality), verdict)
 
-    def _through_chain(self, batch: Batch, verdict: Verdict) -> None:
+    def _through_chain(self, batch: Batch, verdict: Verdict) -> NDArray[np.float64]:
+        """f64[readings]: what gate and filters let pass."""
         pushed = self._chain.push(*batch)
         if len(pushed.windows.channel):
             verdict.windows += _windows(pushed.windows)
@@ -186,6 +187,8 @@ class Judge:
             verdict.events += self._changes(pushed.changes)
         if len(pushed.alerts.channel):
             verdict.events += self._anomalies(pushed.alerts)
+        kept: NDArray[np.float64] = pushed.kept
+        return kept
 
     def _changes(self, changes: Any) -> list[Event]:
         events: list[Event] = []

@@ -97,6 +97,9 @@ class Silence:
             numbers={"seconds": device.silent_s},
         )
 
+    def is_silent(self, device: int) -> bool:
+        return device in self._silent
+
     def silent(self) -> Iterable[str]:
         return (self._devices[i].name for i in self._silent)
 

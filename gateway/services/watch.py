@@ -2,9 +2,10 @@
 stations), judged row by row.
 
 The engine assembles the rows: one value a column and `step_s`, the mean of the good readings of a gauge, the last of a
-state or counter, NaN where none came. A row is handed over as soon as it can be complete, and once. A watch knows
-no clock, file or device; its rows come in order of time, with steps missing where nothing at all was read;
-only when the wall clock is set may `utc_s` step back.
+state or counter, NaN where none came. A reading outside its profile's range is not among them, and where the profile's
+filter puts another value in a reading's place, that one is; evidence stays raw. A row is handed over as soon as it can
+be complete, and once. A watch knows no clock, file or device; its rows come in order of time, with steps missing where
+nothing at all was read; only when the wall clock is set may `utc_s` step back.
 """
 
 from __future__ import annotations

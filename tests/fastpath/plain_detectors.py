@@ -111,16 +111,26 @@ class PlainVariance:
 
 class PlainSums:
     def __init__(self) -> None:
-        self.up = self.down = 0.0
+        self.sums = {1: 0.0, -1: 0.0}
+        self.square, self.cube, self.n = 1.0, 0.0, 0
 
     def score(self, z: float, k: float, onset: float) -> float:
         z = max(-4.0, min(4.0, z))
-        most = 1.5 * onset * math.log(10) / (2 * k)
-        self.up = min(max(0.0, self.up + z - k), most)
-        self.down = min(max(0.0, self.down - z - k), most)
-        b = 2 * k * (max(self.up, self.down) + 1.166)
-        run_length = (math.exp(b) - b - 1) / (2 * k * k) / 2
-        return min(max(math.log10(run_length), 0.0), 99.0)
+        found = []
+        for side in self.sums:
+            a, b = max(side * self.cube, 0.0) / 6, max(self.square, 1.0) / 2
+            r = k / b if a == 0 else (math.sqrt(b * b + 4 * a * k) - b) / (2 * a)  # a r^2 + b r = k
+            self.sums[side] = min(max(0.0, self.sums[side] + side * z - k), 1.5 * onset * math.log(10) / r)
+            x = r * (self.sums[side] + 1.166)
+            found.append(math.log10((math.exp(x) - x - 1) / (2 * k * k) / 2))
+        return min(max(*found, 0.0), 99.0)
+
+    def learn(self, z: float) -> None:
+        z = max(-4.0, min(4.0, z))
+        self.n += 1
+        memory = max(1 / 4096, 1 / (self.n + 64))
+        self.square += memory * (z**2 - self.square)
+        self.cube += memory * (z**3 - self.cube)
 
 
 class PlainCourse:
@@ -168,8 +178,10 @@ class PlainSurprise:
     target: float = math.nan
     size: float = math.nan
     onset: float = 6.0
+    pooled: int = 1  # readings a minute, of the sums
 
     def __post_init__(self) -> None:
+        self.pool: list[float] = []
         self.latch, self.level, self.spike = PlainLatch(self.onset), PlainLevel(), PlainSpike()
         self.variance, self.sums = PlainVariance(), PlainSums()
         self.habit: PlainHabit | None = None
@@ -179,6 +191,11 @@ class PlainSurprise:
 
     def push(self, now: float, x: float, gap: bool) -> str:
         self.score = 0.0
+        if self.pooled > 1:
+            self.pool = [x] if gap else [*self.pool, x]
+            if len(self.pool) < self.pooled:
+                return ""
+            x, self.pool = fmean(self.pool), []
         if self.habit is None:
             self.course = PlainCourse(now, x)
             self.read = x
@@ -223,7 +240,9 @@ class PlainSurprise:
             self.near_summed += (max(-4.0, min(4.0, summed)) - self.near_summed) / 16
             off = abs(self.near_summed) - self.wander
             self.wander += max(1 / 512 if off > 0 else 1 / 16384, 1 / self.summed) * off
-        return self.sums.score(summed, k, self.onset)
+        score = self.sums.score(summed, k, self.onset)
+        self.sums.learn(z)
+        return score
 
     def _accept(self, cleared: bool) -> None:
         assert self.habit is not None
@@ -233,7 +252,8 @@ class PlainSurprise:
             return
         if self.which in ("cusum", "page_hinkley"):
             if not cleared or self.which == "page_hinkley":
-                self.sums, self.mean, self.held = PlainSums(), self.habit.near, 32
+                self.sums.sums = {1: 0.0, -1: 0.0}
+                self.mean, self.held = self.habit.near, 32
         else:
             self.level.shift = 0.0
         if not cleared and self.which != "page_hinkley":

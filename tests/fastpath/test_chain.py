@@ -94,6 +94,9 @@ def test_every_output_agrees_with_the_plain_reference(seed):
         p.close(now)
 
     assert np.concatenate([g.mark for g in got]).tolist() == marks
+    out_of_range_or_missing = (np.array(marks) & (1 | 16)) != 0
+    np.testing.assert_array_equal(np.concatenate([g.kept for g in got]), np.where(out_of_range_or_missing, np.nan, x))
+    assert out_of_range_or_missing.any()
     windows = [g.windows for g in got] + [closed]
     for c, p in enumerate(plain):
         for name in p.windows[0]:

@@ -183,6 +183,34 @@ def test_it_agrees_with_its_plain_reference(name, seed):
     assert max(scores) > 2
 
 
+@pytest.mark.parametrize("name", ["cusum", "page_hinkley"])
+def test_sums_of_frequent_readings_agree_with_means_of_a_minute(name):
+    rng = np.random.default_rng(53)
+    _, x = rough_series(rng, 9000)
+    times = (np.arange(9000) + 1) * 10 * S
+    times[7000:] += 86400 * S
+    found, out = pushed(name, x, period_s=10, times=times)
+    plain, expected, scores = PlainSurprise(name, pooled=6), [], []
+    for k, (t, v) in enumerate(zip(times.tolist(), x.tolist(), strict=True)):
+        if word := plain.push(t / S, v, k == 7000):
+            expected.append((k, word == "onset"))
+        scores.append(plain.score)
+    np.testing.assert_allclose(out.score, scores, atol=0.05, rtol=1e-3)
+    assert found == expected
+    assert found
+
+
+@pytest.mark.parametrize("name", ["cusum", "page_hinkley"])
+@pytest.mark.parametrize("period_s", [1, 60])
+def test_sums_leave_skewed_noise_and_the_course_of_a_day_alone(name, period_s):
+    days = 1 if period_s == 1 else 20
+    n = days * 86400 // period_s
+    rng = np.random.default_rng(54)
+    assert len(onsets(name, np.exp(0.5 * rng.normal(size=n)), period_s=period_s)) <= 1
+    course = 5 * np.sin(np.arange(n) * period_s * 2 * np.pi / 86400)
+    assert len(onsets(name, course + rng.normal(size=n), period_s=period_s)) <= 1
+
+
 @pytest.mark.parametrize("seed", [61, 62])
 def test_missing_agrees_with_its_plain_reference(seed):
     rng = np.random.default_rng(seed)

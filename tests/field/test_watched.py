@@ -117,3 +117,15 @@ def test_a_silent_watch_gets_its_row_from_the_clock(make_plan: Callable[[str], P
     assert family.made[0].rows == []
     judge.due(125 * S)
     assert family.made[0].rows == [(60.0, 0.0)]
+
+
+RANGED = SITE + 'points.leak = { filter = "debounce", tuning = { settle_s = 90.0 } }\n'
+
+
+def test_a_watch_sees_what_range_and_filter_let_pass(make_plan: Callable[[str], Plan], family: Family) -> None:
+    judge = Judge(make_plan(RANGED), 0, 0, [])
+    (channel,) = family.made[-1].channels
+    for minute, value in enumerate([0.0, 1.0, 0.0, 1.0, 1.0, 1.0]):
+        rows = np.array([channel], np.int32)
+        judge.push(Batch(rows, np.array([minute * 60 * S]), np.array([value]), np.zeros(1, np.uint8)))
+    assert [value for _, value in family.made[-1].rows] == [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]

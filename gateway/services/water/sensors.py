@@ -22,7 +22,7 @@ DROPOUT_H = 2.0
 NOISY = 2.0  # times the usual scatter
 NOISY_H = 3
 SPIKE = 8.0  # usual scatters, and 1.5 times what an ordinary hour brings at most
-TOGETHER = 0.1  # of the columns: more than these do not break down in one and the same moment
+SHARED = 0.5  # of the variance of an hour's scatter: two columns with so much in common show the water, not a fault
 SPIKES = 3  # within a day
 SPIKE_MEMORY_H = 24
 CALM_H = 12  # without a spike, after spikes
@@ -122,7 +122,8 @@ def _runs(habits: Habits, rows: F64, state: Mask, faulty: Mask, rows_an_hour: fl
 
 
 def _scatter(habits: Habits, rows: F64, state: Mask, faulty: Mask, learning: bool) -> Mask:
-    off = np.abs(second_difference(rows, habits.last))
+    signed = second_difference(rows, habits.last)
+    off = np.abs(signed)
     many = np.isfinite(off).sum(axis=0) >= LEAST_ROWS - 1
     filled = np.where(np.isfinite(off), off, 0.0)
     order = np.sort(filled, axis=0)
@@ -139,12 +140,15 @@ def _scatter(habits: Habits, rows: F64, state: Mask, faulty: Mask, learning: boo
     beside = over & (peak | np.vstack([peak[1:], peak[:1] & False]) | np.vstack([peak[:1] & False, peak[:-1]]))
     others = _middle(np.where(beside, np.nan, off))
     calmer = np.where((peak.sum(axis=0) == 1) & np.isfinite(others), others, middle)
-    noisy = known & many & (calmer > np.maximum(NOISY * usual, 1.5 * most))
+    loud = known & many & (calmer > np.maximum(NOISY * usual, 1.5 * most))
+    shared = _shared(signed, known & many & (calmer > most))
+    noisy = loud & ~shared
     habits.noisy = np.clip(habits.noisy + np.where(noisy, 1.0, np.where(many, -1.0, 0.0)), 0.0, 2.0 * NOISY_H)
     state[2] = np.where(state[2], habits.noisy > 0, habits.noisy >= NOISY_H)
-    peak &= (peak.sum(axis=1) <= max(1.0, TOGETHER * peak.shape[1]))[:, None]  # a pump starts, a valve closes
+    peak &= (peak.sum(axis=1) == 1)[:, None]  # two in one row: a pump ran for a moment, a valve closed
     habits.spikes = np.vstack([habits.spikes[1:], peak.sum(axis=0)[None]])
-    habits.spikes[:, noisy | state[0] | state[2]] = 0.0  # scatter and a jump back from one value are no spikes
+    # scatter and a jump back from one value are no spikes
+    habits.spikes[:, loud | shared | state[0] | state[2]] = 0.0
     recent = habits.spikes.sum(axis=0)
     calm = habits.spikes[-CALM_H:].sum(axis=0) == 0
     state[3] = np.where(state[3], ~calm, (recent >= SPIKES) & ~calm)
@@ -156,6 +160,21 @@ def _scatter(habits: Habits, rows: F64, state: Mask, faulty: Mask, learning: boo
     spiky = np.zeros(rows.shape, bool)
     spiky[:-1] = peak[1:]
     return spiky
+
+
+def _shared(signed: F64, restless: Mask) -> Mask:
+    """bool[columns]: which of the `restless` move row by row with another of them, as sensors at fault do not."""
+    shared = np.zeros(len(restless), bool)
+    at = np.flatnonzero(restless)
+    here = signed[np.isfinite(signed[:, at]).all(axis=1)][:, at]
+    if len(at) > 1 and len(here) >= LEAST_ROWS:
+        centred = here - here.mean(axis=0)
+        size = np.sqrt((centred**2).sum(axis=0))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            common = ((centred.T @ centred) / np.outer(size, size)) ** 2
+        np.fill_diagonal(common, 0.0)
+        shared[at] = (np.nan_to_num(common) > SHARED).any(axis=0)
+    return shared
 
 
 def usual_scatter(habits: Habits) -> tuple[F64, F64, F64]:

@@ -38,4 +38,12 @@ WORDS = {
         "{subject}: end of test message {nonce}",
         "{subject} 전송 시험 {nonce} 종료",
     ),
+    "health.command_stuck": Word(
+        Severity.MAJOR,
+        "link",
+        "{subject} could not be put back to {rest:g} after a command ({why}); it is tried until it reads back",
+        "{subject} 명령 종료 후 {rest:g}(으)로 복귀 실패 ({why}), 재시도 중",
+        "{subject} is under control again",
+        "{subject} 명령 상태 정상화",
+    ),
 }
