@@ -11,6 +11,7 @@ import argparse
 import compileall
 import gzip
 import hashlib
+import json
 import os
 import py_compile
 import shutil
@@ -28,9 +29,21 @@ PYTHON = (3, 11)  # Debian 12's; byte code and extension modules are of this min
 SITE = "lib/python3.11/site-packages"
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 GLIBC = range(36, 16, -1)  # Debian 12 has 2.36
-DOCS = ("install.md", "site.md", "profiles.md", "security.md", "errors.md", "adding-a-device.md", "center.md")
+DOCS = (
+    "install.md",
+    "site.md",
+    "profiles.md",
+    "security.md",
+    "errors.md",
+    "adding-a-device.md",
+    "center.md",
+    "agent.md",
+    "nodes.md",
+)
 UNITS = ("citygate.target", "citygate-field.service", "citygate-uplink.service", "citygate-switch.service",
-         "citygate-switch.path")  # fmt: skip
+         "citygate-switch.path", "citygate-trial.service", "citygate-trial.timer",
+         "citygate-reboot.service", "citygate-reboot.path",
+         "citygate-panel.service", "citygate-node.service")  # fmt: skip
 DEPENDS = "python3 (>= 3.11), python3 (<< 3.12), libc6 (>= 2.36), libstdc++6, libgcc-s1, zlib1g, tzdata, systemd, udev"
 PRUNED = ("numba/tests", "numba/cuda/tests", "llvmlite/tests", "numpy/tests", "numpy/*/tests", "numpy/f2py/src",
           "*/__pycache__", "bin")  # fmt: skip
@@ -51,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fast", action="store_true", help="hardly compressed: for tests")
     args = parser.parse_args(arguments)
     try:
-        _preconditions()
+        preconditions()
         for arch in args.arch or sorted(MACHINES):
             deb = build(arch, args.out, version=args.version or tree_version(), fast=args.fast)
             print(f"{deb}  {deb.stat().st_size / 1e6:.1f} MB")
@@ -68,27 +81,34 @@ def tree_version() -> str:
 
 def build(arch: str, out: Path, *, version: str, fast: bool = False) -> Path:
     """One package. Raises CannotBuild."""
-    epoch = _epoch()
+    made_s = epoch()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="citygate-deb-") as work:
         tree = Path(work) / "tree"
-        release = tree / "opt/citygate/releases" / version
-        _libraries(release / SITE, arch)
-        _own(release / SITE, Path(work), version)
-        _prune(release / SITE)
-        _compile(release / SITE, f"/opt/citygate/releases/{version}/{SITE}")
-        _venv(release)
+        plant(tree / "opt/citygate/releases" / version, Path(work), "/opt/citygate/releases", arch, version)
         _system(tree)
-        _docs(tree, version, epoch)
+        _docs(tree, version, made_s)
         _control(tree, arch, version)
-        _settle(tree, epoch)
+        settle(tree, made_s)
         deb = out / f"citygate_{version}_{arch}.deb"
         squeeze = ["-Zgzip", "-z1"] if fast else ["-Zxz", "-z6"]
-        _run(["dpkg-deb", "--root-owner-group", *squeeze, "--build", str(tree), str(deb)], epoch)
+        _run(["dpkg-deb", "--root-owner-group", *squeeze, "--build", str(tree), str(deb)], made_s)
         return deb
 
 
-def _preconditions() -> None:
+def plant(release: Path, work: Path, installed: str, arch: str, version: str) -> None:
+    """A release's own folder, as it will lie below `installed`. Raises CannotBuild."""
+    _libraries(release / SITE, arch)
+    _own(release / SITE, work, version)
+    _prune(release / SITE)
+    _compile(release / SITE, f"{installed}/{version}/{SITE}")
+    _venv(release)
+    said = {"name": version, "arch": arch, "python": ".".join(map(str, PYTHON)), "made": epoch()}
+    (release / "RELEASE.json").write_text(json.dumps(said) + "\n")
+
+
+def preconditions() -> None:
+    """Raises CannotBuild."""
     if sys.version_info[:2] != PYTHON:
         here = ".".join(map(str, sys.version_info[:2]))
         raise CannotBuild(
@@ -104,7 +124,7 @@ def _preconditions() -> None:
         )
 
 
-def _epoch() -> int:
+def epoch() -> int:
     """SOURCE_DATE_EPOCH, else the time of the last commit, else 2026-01-01: never the time of building."""
     if given := os.environ.get("SOURCE_DATE_EPOCH"):
         return int(given)
@@ -140,7 +160,7 @@ def _own(site: Path, work: Path, version: str) -> None:
     _run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
          "--no-build-isolation", "--no-index", "--wheel-dir", str(made), str(ROOT)],
-        _epoch(),
+        epoch(),
     )  # fmt: skip
     with zipfile.ZipFile(next(made.glob("*.whl"))) as wheel:
         wheel.extractall(site)
@@ -194,7 +214,7 @@ def _system(tree: Path) -> None:
         (root / name).symlink_to(f"usr/{name}")
 
 
-def _docs(tree: Path, version: str, epoch: int) -> None:
+def _docs(tree: Path, version: str, made_s: int) -> None:
     folder = tree / "usr/share/doc/citygate"
     for name in DOCS:
         if (ROOT / "docs" / name).exists():
@@ -203,10 +223,10 @@ def _docs(tree: Path, version: str, epoch: int) -> None:
     _put(tree / "usr/share/lintian/overrides/citygate", HERE / "debian/lintian-overrides")
     entry = (
         f"citygate ({version}) stable; urgency=medium\n\n  * Release {version}; what changed: CHANGELOG.md.\n\n"
-        f" -- citygate <citygate@localhost>  {formatdate(epoch)}\n"
+        f" -- citygate <citygate@localhost>  {formatdate(made_s)}\n"
     )
     name = "changelog.Debian.gz" if "-" in version else "changelog.gz"
-    (folder / name).write_bytes(gzip.compress(entry.encode(), 9, mtime=epoch))
+    (folder / name).write_bytes(gzip.compress(entry.encode(), 9, mtime=made_s))
 
 
 def _control(tree: Path, arch: str, version: str) -> None:
@@ -228,13 +248,13 @@ def _control(tree: Path, arch: str, version: str) -> None:
         script.chmod(0o755)
 
 
-def _settle(tree: Path, epoch: int) -> None:
+def settle(tree: Path, made_s: int) -> None:
     """The same modes and times whoever builds, whenever."""
     for path in sorted(tree.rglob("*"), reverse=True):
         if not path.is_symlink():
             runs = path.is_dir() or (path.stat().st_mode & 0o111 and ".so" not in path.name)
             path.chmod(0o755 if runs else 0o644)
-        os.utime(path, (epoch, epoch), follow_symlinks=False)
+        os.utime(path, (made_s, made_s), follow_symlinks=False)
     tree.chmod(0o755)
 
 
@@ -245,10 +265,10 @@ def _put(target: Path, source: Path) -> None:
 
 def _run(
     command: Sequence[str],
-    epoch: int,
+    made_s: int,
     failed: tuple[str, str, str] = ("CG-6013", "a step of the build failed", "빌드 단계가 실패했습니다"),
 ) -> None:
-    environ = os.environ | ({"SOURCE_DATE_EPOCH": str(epoch)} if epoch else {})
+    environ = os.environ | ({"SOURCE_DATE_EPOCH": str(made_s)} if made_s else {})
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         code, en, ko = failed

@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nspawn_rig import Machine
@@ -21,6 +22,12 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW, SENT = "0.1.0", "0.1.1", "0.2.0"
+GOOD, DEAD, BLIND = (
+    "0.3.0",
+    "0.3.1",
+    "0.3.2",
+)  # releases of a center: one that is good, one that never starts, one whose
+# field half starts and finds no point
 FIELD, UPLINK = "citygate-field", "citygate-uplink"
 SITE = """schema = 1
 [gateway]
@@ -31,6 +38,10 @@ window_s = 2.0
 name = "city"
 uri = "coap://127.0.0.1:5683"
 credentials = "/var/lib/citygate/credentials/city"
+agent = ["observe", "operate", "release"]
+[agent]
+releases = "/etc/citygate/root.json"
+probation_s = 8.0
 [[links]]
 name = "cabinet"
 url = "tcp://127.0.0.1:1502"
@@ -57,6 +68,7 @@ async def main():
 
 asyncio.run(main())
 """
+ASK = "citygate ask --control /srv/center.sock"
 PYTHON = "/opt/citygate/current/bin/python3 -I"
 # quicker than on a street: the tests wait for the kill
 QUICK = "[Service]\nWatchdogSec=8s\nTimeoutAbortSec=1s\nRestartSec=0.5s\n"
@@ -74,10 +86,20 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def machine(debs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release as a center sends it, hardly compressed."""
+    out = tmp_path_factory.mktemp("image")
+    build = [sys.executable, str(ROOT / "packaging/release.py"), "--fast", "--arch", "amd64"]
+    done = subprocess.run([*build, "--out", str(out), "--version", GOOD], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out / f"citygate_{GOOD}_amd64.tar.xz"
+
+
+@pytest.fixture(scope="module")
+def machine(debs: dict[str, Path], image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with Machine(tmp_path_factory.mktemp("machine") / "root") as booted:
         for deb in debs.values():
-            shutil.copy(deb, booted.root / "root")
+            shutil.copy(deb, booted.root / "srv")
         yield booted
 
 
@@ -88,7 +110,7 @@ def pid(machine: Machine, unit: str) -> int:
 def counted(machine: Machine) -> int:
     """Readings in windows that the center has committed."""
     ask = f"""{PYTHON} -c "import sqlite3
-print(sqlite3.connect('file:/root/center.db?mode=ro', uri=True).execute('select coalesce(sum(n), 0) from window')
+print(sqlite3.connect('file:/srv/center.db?mode=ro', uri=True).execute('select coalesce(sum(n), 0) from window')
 .fetchone()[0])" """
     done = machine.ran(ask)
     return int(done.stdout) if done.returncode == 0 else 0
@@ -112,7 +134,7 @@ def release_in_use(machine: Machine, unit: str) -> str:
 
 
 def test_it_installs_without_a_network_and_enables_nothing(machine: Machine) -> None:
-    said = machine.sh(f"dpkg -i /root/citygate_{OLD}_amd64.deb")
+    said = machine.sh(f"dpkg -i /srv/citygate_{OLD}_amd64.deb")
 
     assert "citygate check /etc/citygate/site.toml" in said
     assert machine.sh("citygate --version") == f"citygate {OLD}"
@@ -129,13 +151,13 @@ def test_a_summary_reaches_the_center(machine: Machine) -> None:
         folder = machine.root / f"etc/systemd/system/{unit}.service.d"
         folder.mkdir()
         (folder / "quick.conf").write_text(QUICK)
-    (machine.root / "root/street.py").write_text(STREET)
+    (machine.root / "srv/street.py").write_text(STREET)
     machine.sh("citygate credentials new --gateway cab-7 --out-gateway /var/lib/citygate/credentials/city "
-               "--out-center /root/intake")  # fmt: skip
+               "--out-center /srv/intake")  # fmt: skip
     machine.sh("chown -R citygate-uplink:citygate /var/lib/citygate/credentials")
-    machine.sh(f"systemd-run --unit=street {PYTHON} /root/street.py")
-    machine.sh("systemd-run --unit=center citygate center --bind 127.0.0.1:5683 --db /root/center.db "
-               "--credentials /root/intake")  # fmt: skip
+    machine.sh(f"systemd-run --unit=street {PYTHON} /srv/street.py")
+    machine.sh("systemd-run --unit=center citygate center --bind 127.0.0.1:5683 --db /srv/center.db "
+               "--credentials /srv/intake --files /srv/files --control /srv/center.sock")  # fmt: skip
     machine.sh("systemctl daemon-reload && systemctl enable --now citygate.target")
 
     machine.until("a first summary at the center", lambda: counted(machine) > 0, 120.0)  # kernels compile once
@@ -207,7 +229,7 @@ def test_a_dead_bus_is_no_reason_to_restart(machine: Machine) -> None:
 
 def test_an_upgrade_keeps_configuration_and_data(machine: Machine) -> None:
     before, arrived = pid(machine, FIELD), counted(machine)
-    machine.sh(f"dpkg -i /root/citygate_{NEW}_amd64.deb")
+    machine.sh(f"dpkg -i /srv/citygate_{NEW}_amd64.deb")
 
     comes_back(machine, FIELD, before)
     more_arrives(machine)
@@ -233,7 +255,7 @@ def test_apt_never_goes_behind_a_newer_release(machine: Machine) -> None:
     before = pid(machine, FIELD)
     ask(machine, SENT)
     comes_back(machine, FIELD, before)
-    said = machine.sh(f"dpkg -i /root/citygate_{NEW}_amd64.deb")
+    said = machine.sh(f"dpkg -i /srv/citygate_{NEW}_amd64.deb")
 
     assert f"release {SENT} is newer" in said
     assert machine.sh("readlink /opt/citygate/current") == f"/var/lib/citygate/releases/{SENT}"
@@ -255,10 +277,62 @@ def test_an_older_package_can_be_put_back(machine: Machine) -> None:
     ask(machine, NEW)
     comes_back(machine, FIELD, before)
     before = pid(machine, FIELD)
-    machine.sh(f"dpkg -i /root/citygate_{OLD}_amd64.deb")
+    machine.sh(f"dpkg -i /srv/citygate_{OLD}_amd64.deb")
 
     comes_back(machine, FIELD, before)
     assert machine.sh("citygate --version") == f"citygate {OLD}"
+    more_arrives(machine)
+
+
+def test_a_release_of_the_center_is_fetched_tried_and_kept(machine: Machine, image: Path) -> None:
+    shutil.copy(image, machine.root / "srv")
+    machine.sh("citygate release init /srv/repository --keys /srv/keys && "
+               f"citygate release add /srv/repository /srv/{image.name} --keys /srv/keys && "
+               "citygate release publish /srv/repository /srv/files && "
+               "install -m 0644 /srv/repository/metadata/1.root.json /etc/citygate/root.json")  # fmt: skip
+
+    said = pushed(machine, GOOD)
+
+    assert (said["state"], said["running"], said.get("code")) == ("committed", GOOD, None)
+    for unit in (FIELD, UPLINK):
+        assert release_in_use(machine, unit) == f"/var/lib/citygate/releases/{GOOD}/bin/python3"
+    assert not (machine.root / "opt/citygate/trial").exists()
+    assert machine.show("citygate-trial.timer", "ActiveState") == "inactive"
+    more_arrives(machine)
+    audited = [json.loads(line)["what"] for line in machine.sh("cat /var/lib/citygate/state/audit.jsonl").splitlines()]
+    assert [what for what in audited if what.startswith("release")][-2:] == ["release asked", "release committed"]
+    kernels = machine.sh("find /var/cache/citygate -mindepth 1 -maxdepth 1 -type d | wc -l")
+    assert kernels == "1", "the same kernels are not compiled again for another release"
+
+
+def never_starts(tree: Path) -> None:
+    (tree / "bin/citygate").write_text("#!/bin/sh\nexit 1\n")
+
+
+def sees_nothing(tree: Path) -> None:
+    main = tree / "lib/python3.11/site-packages/gateway/field/main.py"
+    main.write_text(main.read_text().replace('"channels": [', '"channels": [] and ['))
+    (main.parent / "__pycache__/main.cpython-311.pyc").unlink()
+
+
+@pytest.mark.parametrize(("name", "harm", "code"), [(DEAD, never_starts, "CG-6008"), (BLIND, sees_nothing, "CG-6186")])
+def test_a_release_that_does_not_prove_itself_goes_back_by_itself(
+    machine: Machine, name: str, harm: Callable[[Path], None], code: str
+) -> None:
+    """Both lie on the box already, so that nothing is fetched."""
+    sent = "/var/lib/citygate/releases"
+    machine.sh(f"cp -a {sent}/{GOOD} {sent}/{name}")
+    tree = machine.root / sent[1:] / name
+    said_by = tree / "lib/python3.11/site-packages/gateway/__init__.py"
+    said_by.write_text(said_by.read_text().replace(GOOD, name))
+    (said_by.parent / "__pycache__/__init__.cpython-311.pyc").unlink()
+    harm(tree)
+
+    said = pushed(machine, name)
+
+    assert (said["state"], said["running"], said["code"]) == ("rolled back", GOOD, code)
+    assert said["error"] != said["error_ko"]
+    assert machine.sh("readlink /opt/citygate/current") == f"{sent}/{GOOD}"
     more_arrives(machine)
 
 
@@ -270,10 +344,20 @@ def test_remove_keeps_data_and_purge_takes_all(machine: Machine) -> None:
     assert not (machine.root / "usr/bin/citygate").is_symlink()
 
     machine.sh("dpkg -P citygate")
-    left = machine.sh("find / -xdev -name '*citygate*' -not -path '/proc/*' -not -path '/sys/*' -not -path '/root/*' "
+    left = machine.sh("find / -xdev -name '*citygate*' -not -path '/proc/*' -not -path '/sys/*' -not -path '/srv/*' "
                       "-not -path '/run/*' -not -path '/var/log/*' -not -path '/etc/systemd/system/*.d*'")  # fmt: skip
     assert left == ""
     assert machine.ran("getent passwd citygate-field citygate-uplink").stdout == ""
+
+
+def pushed(machine: Machine, name: str) -> dict[str, Any]:
+    """What the gateway says at the end of a release that the center asked for."""
+    machine.until("the gateway is connected", lambda: "cab-7" in machine.ran(ASK).stdout)
+    done = machine.ran(
+        f"citygate release push cab-7 --release {name} --by kim --control /srv/center.sock --wait --json"
+    )
+    assert done.returncode in (0, 2), done.stderr + machine.journal()
+    return dict(json.loads(done.stdout)["cab-7"])
 
 
 def ask(machine: Machine, name: str) -> None:
