@@ -36,8 +36,10 @@ def append(state_dir: str | Path, what: str, by: str, facts: Mapping[str, Any]) 
     """Add one line and have it on disk; its hash. Several processes may. Raises OSError; then nothing is added."""
     folder = Path(state_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    fd = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    fd = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o660)
     try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            os.fchmod(fd, 0o660)  # both halves write here, as users of one group, whatever the umask of who began it
         fcntl.flock(fd, fcntl.LOCK_EX)
         size = os.fstat(fd).st_size
         tail = os.pread(fd, min(size, _TAIL), max(0, size - _TAIL))
@@ -87,6 +89,11 @@ def entries(path: str | Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return [entry for line in lines if (entry := _entry(line)) is not None]
+
+
+def is_sealed(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry's hash is that of its other fields."""
+    return bool(entry["hash"] == _hash(entry))
 
 
 def _last(tail: bytes) -> tuple[int, str, bool]:
