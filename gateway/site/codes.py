@@ -70,6 +70,7 @@ CODES: dict[str, int] = {
     "health.link_down": 2,
     "health.maintenance": 0,
     "health.push_test": 0,
+    "health.command_stuck": 2,
 }
 
 # families of codes that are not families of devices

@@ -18,6 +18,7 @@ from gateway.site.profile import DeviceProfile, ProfilePoint, driver_points
 from gateway.site.reach import reach
 from gateway.site.roles import ROLES
 from gateway.site.units import conversions
+from gateway.site.unlike import check_unlike
 from protocols.api import Link, PlanError
 
 FEWEST_STEPS = 20  # counts across a range: fewer is no measurement
@@ -62,6 +63,7 @@ def lint(profile: DeviceProfile) -> list[Fault]:
         _check_halves(doc, at, read)
     for point in read:
         _check_point(doc, at[point.name], point, proven)
+    check_unlike(doc, profile, at, read)
     _check_line(doc, profile)
     return doc.faults
 

@@ -192,6 +192,12 @@ MESSAGES: dict[str, Message] = {
         '0~100 값이면 unit = "/100", 비율이면 "/"로 쓰십시오',
         warning=True,
     ),
+    "CG-1039": Message(
+        "rest {value} cannot be written to the point",
+        "rest {value}은(는) 이 포인트에 쓸 수 없는 값입니다",
+        "write a value within writable and range, or take rest away: a command then goes back to what was there before",
+        "writable과 range 안의 값을 쓰거나 rest를 지우십시오. 지우면 명령 이전 값으로 돌아갑니다",
+    ),
     # sites
     "CG-1036": Message(
         'there is no profile "{value}" to extend{guess}',
@@ -507,11 +513,71 @@ MESSAGES: dict[str, Message] = {
         "숫자나 type을 고치십시오",
         warning=True,
     ),
+    "CG-1110": Message(
+        'the capture shows {value} {unit}, outside the range [{low}, {high}] of "{name}"',
+        '캡처의 값 {value} {unit}이(가) "{name}"의 range [{low}, {high}]를 벗어납니다',
+        "correct the range (a digit too few?), or scale and value together against the manual",
+        "range의 자릿수를 확인하고, 설명서와 scale 및 값을 함께 비교하십시오",
+        warning=True,
+    ),
+    "CG-1111": Message(
+        "{baud} baud is not a usual rate; {near}?",
+        "{baud} baud는 흔히 쓰는 속도가 아닙니다. {near} 아닙니까?",
+        "compare with the manual's list of rates; serial ports often cannot make others",
+        "설명서의 통신 속도와 비교하십시오. 다른 속도는 시리얼 포트가 지원하지 않을 수 있습니다",
+        warning=True,
+    ),
+    "CG-1112": Message(
+        'the role "{role}" counts on, and the kind is "gauge"',
+        '역할 "{role}"은(는) 누적값인데 kind가 "gauge"입니다',
+        'write kind = "counter": summaries then say how much was added, over a rollover, too',
+        'kind = "counter"로 쓰십시오. 그래야 요약이 증가량을 나타내고 롤오버도 처리합니다',
+        warning=True,
+    ),
+    "CG-1113": Message(
+        'order = "CDAB" changes nothing in {type}, which is one register',
+        '레지스터 하나인 {type}에는 order = "CDAB"가 영향을 주지 않습니다',
+        "is the type right (32 bits?); if so remove order; for swapped bytes write BADC",
+        "type이 맞는지(32비트?) 확인하십시오. 맞으면 order를 지우고, 바이트가 바뀐 값이면 BADC로 쓰십시오",
+        warning=True,
+    ),
+    "CG-1114": Message(
+        "unlike its neighbours: {words}",
+        "이웃 포인트와 다릅니다: {words}",
+        "compare with the manual; a capture of this point settles it",
+        "설명서와 비교하십시오. 이 포인트의 캡처가 있으면 확인됩니다",
+        warning=True,
+    ),
     # credentials, checked together with the site that names them
     "CG-4001": Message(
         'there is no OSCORE context in "{folder}"',
         '"{folder}"에 OSCORE 컨텍스트가 없습니다',
         "make one with: citygate credentials new; then give the center its half",
         "citygate credentials new로 만들고 센터에 짝이 되는 파일을 전달하십시오",
+    ),
+    # the file of a node
+    "CG-6220": Message(
+        '"{value}" is no address to listen at',
+        '"{value}"은(는) 수신 주소가 아닙니다',
+        'write bind = "0.0.0.0:5683" or "[::]:5683": an IP address and a port',
+        'bind = "0.0.0.0:5683" 또는 "[::]:5683"처럼 IP 주소와 포트를 쓰십시오',
+    ),
+    "CG-6221": Message(
+        'the pattern "{value}" cannot be used: {why}',
+        '패턴 "{value}"을(를) 쓸 수 없습니다: {why}',
+        "write a regular expression with at most one group, which is the number",
+        "숫자를 나타내는 그룹이 최대 하나인 정규식을 쓰십시오",
+    ),
+    "CG-6222": Message(
+        "the resource {resource} is taken ({why})",
+        "리소스 {resource}은(는) 이미 쓰입니다 ({why})",
+        "give this sensor another object, instance or resource; objects below 10 are the node's own",
+        "다른 object, instance, resource를 쓰십시오. 10 미만의 object는 노드 자체의 것입니다",
+    ),
+    "CG-6223": Message(
+        'the key in "{value}" cannot be used: {why}',
+        '"{value}"의 키를 쓸 수 없습니다: {why}',
+        "name a file with an Ed25519 public key in PEM (citygate firmware keygen makes one)",
+        "Ed25519 공개 키(PEM) 파일을 지정하십시오 (citygate firmware keygen으로 생성)",
     ),
 }

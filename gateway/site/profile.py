@@ -88,6 +88,7 @@ class PointTable(Table):
     offset: FiniteFloat = 0.0
     range: Span | None = None
     writable: Span | None = None
+    rest: FiniteFloat | None = None
     enum: dict[str, int] = Field(default_factory=dict)
     step: Positive | None = None
     rollover: Positive | None = None
@@ -147,6 +148,7 @@ class ProfilePoint:
     source: tuple[str, ...] = ()
     has_own_period: bool = False  # not the device's default
     writable: tuple[float, float] | None = None
+    rest: float | None = None  # what a command goes back to; None: what it was before
     words: tuple[tuple[int, str], ...] = ()
     rate: float = float("inf")
     tuning: Tuning = field(default_factory=Tuning)
@@ -247,6 +249,7 @@ def driver_points(points: Mapping[int, ProfilePoint], device: Device) -> tuple[P
             point.offset,
             _writable(point),
             conversions(point.unit),
+            point.rest,
         )
         for row, point in points.items()
         if point.spec is not None
@@ -345,6 +348,7 @@ def _point(
     if common is None or (driver and not derived and spec is None):
         return None
     _check_reach(doc, path, common, spec)
+    _check_rest(doc, path, common)
     return _compiled(common, spec, period_s)
 
 
@@ -373,6 +377,7 @@ def _compiled(table: PointTable, spec: Any, period_s: float) -> ProfilePoint:
         source=table.derived.source if table.derived else (),
         has_own_period=table.period_s is not None,
         writable=table.writable,
+        rest=table.rest,
         words=tuple(sorted((number, word) for word, number in table.enum.items())),
         rate=table.rate or float("inf"),
         tuning=table.tuning,
@@ -443,6 +448,16 @@ def _check_reach(doc: Document, path: Path, table: PointTable, spec: Any) -> Non
         if limits and (limits[0] < ends[0] or limits[1] > ends[1]):
             low, high = limits
             doc.add("CG-1025", (*path, key), low=low, high=high, type=span.name, least=ends[0], most=ends[1])
+
+
+def _check_rest(doc: Document, path: Path, table: PointTable) -> None:
+    """What a command goes back to must be something that can be written."""
+    if table.rest is None:
+        return
+    low, high = table.writable or (float("inf"), -float("inf"))
+    least, most = table.range or (-float("inf"), float("inf"))
+    if not max(low, least) <= table.rest <= min(high, most):
+        doc.add("CG-1039", (*path, "rest"), value=table.rest)
 
 
 def _check_sources(doc: Document) -> None:

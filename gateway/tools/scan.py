@@ -1,7 +1,7 @@
 """`citygate scan [TARGET ...]`: what is on a line, behind a host, on the network or in the air. Read-only.
 
-Without a target: the serial ports of this machine are named and searched. A line that the field half holds is searched
-through it (`--site`), at the setting it runs at.
+Without a target: the serial ports of this machine are named and searched. A line that a running field half
+holds is searched through it, at the setting it runs at.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import asyncio
 import json as jsonlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.bench.findings import Finding, finding
+from gateway.bench.held import holder_of
 from gateway.bench.lending import url_of
 from gateway.bench.ports import serial_ports
 from gateway.bench.scan import BAUDS, PARITIES, TIMEOUT_S, Found, LineReport, LineScan, Progress, settings_of, worst_s
 from gateway.bench.way import Unreachable, site_file, socket_of
 from gateway.tools.read import refused
 from protocols.api import LinkDown
+
+HELD = "CG-3004"  # another program has the port
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,11 @@ async def _target(url: str, search: Search, show: Screen) -> dict[str, Any]:
             why = "write a port, tcp://HOST, rtu+tcp://HOST:PORT, coap://HOST, coap:// or ble:hci0"
             raise Unreachable(finding("CG-5111", what=url, why=why, verb="scan"))
     except LinkDown as down:
+        held = await asyncio.to_thread(holder_of, url, search.site) if down.code == HELD else None
+        if held is not None:
+            site, link = held
+            show.say(f"{url}: held by the field half of {site}; asking through it")
+            return await _through_service(replace(search, site=site, link=link), show)
         return _failed(url, f"{down} [{down.code}]", down.hint, show)
     except OSError as no:
         return _failed(url, str(no.strerror or no), "check the address and the network", show)
@@ -100,7 +108,7 @@ async def _target(url: str, search: Search, show: Screen) -> dict[str, Any]:
 
 
 def _failed(url: str, why: str, hint: str, show: Screen) -> dict[str, Any]:
-    if "[CG-3004]" in why:
+    if f"[{HELD}]" in why:
         hint = "citygate field may hold it: citygate scan --site SITE.toml --link NAME asks through it"
     wrong = finding("CG-5109", where=url, why=why, hint=hint)
     show.finding(wrong)
