@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test test-peers check bench deb lock clean help
+.PHONY: run test test-peers check bench deb release lock clean help
 
 help:
 	@echo "make run         the demo: a simulated city block, end to end (make run ARGS='--seconds 60 --json')"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-peers  tests against real peers; says which system packages are missing"
 	@echo "make check       ruff, mypy --strict, import contracts, profile lint"
 	@echo "make deb         Debian packages for amd64 and arm64 in dist/ (make deb ARGS='--arch amd64')"
+	@echo "make release     images of this release for a center to send (make release ARGS='--arch arm64')"
 	@echo "make bench       every benchmark (or: .venv/bin/python -m benchmarks NAME [--json])"
 
 run: $(READY)
@@ -39,6 +40,10 @@ bench: $(READY)
 # Debian 12 has Python 3.11, and the package is built by that minor: make PYTHON=python3.11 deb
 deb: $(READY)
 	@$(BIN)/python packaging/build.py $(ARGS)
+
+# What a center sends to gateways that run already: docs/agent.md, Releases.
+release: $(READY)
+	@$(BIN)/python packaging/release.py $(ARGS)
 
 # Rewrites the lock files from pyproject.toml; needs uv (pip install uv).
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links

@@ -14,6 +14,8 @@ BENCHMARKS = {
     "spine": "first acknowledgement, loss, alarm latency, memory and bytes of the whole way",
     "uplink": "bytes, alarms and backlog over bad lines, a 72 h outage, kills, power cuts, a center, a fleet",
     "fastpath": "kernels: ns a sample against C, numpy and River, by channels, of small batches",
+    "agent": "commands, configurations, releases and nodes: killed, cut and timed",
+    "panel": "the panel: first view, time to screen, memory, ten viewers of 500 points",
     "chaos": "loss, duplicates and alarms while field, uplink and center are killed at random moments",
     "powercut": "what a spool and OSCORE numbers lose when the power goes at a random moment (root, loop device)",
 }

@@ -128,7 +128,8 @@ class Point:
     """One value of a device, compiled: engine channel, driver's own `spec` (an instance of the driver's `point`
     dataclass), and the linear scale: value = raw * scale + offset, in the profile's unit. `writable`: the smallest and
     the largest value that may be written, None where the profile declares none. `units`: of every unit that a device
-    may name itself, (factor, offset) to the profile's, for protocols whose messages carry units."""
+    may name itself, (factor, offset) to the profile's, for protocols whose messages carry units. `rest`: what it is put
+    back to when a command is over, None for what it was before."""
 
     channel: int
     name: str
@@ -139,6 +140,7 @@ class Point:
     offset: float = 0.0
     writable: tuple[float, float] | None = None
     units: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False, repr=False)
+    rest: float | None = None
 
 
 class PlannedOp(Protocol):

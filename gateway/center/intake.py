@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gateway.center.agents import Agents
 from gateway.center.blocks import Blocks
 from gateway.center.directory import Directory
 from gateway.center.enrolment import Enrolment
@@ -31,6 +32,7 @@ from gateway.wire import bundle, coap, columnar, hello, pack, secure, senml, sta
 from gateway.wire.coap import BadMessage, Message
 from gateway.wire.credentials import FILE, SecurityContext
 from gateway.wire.secure import KeyId
+from gateway.wire.stream import Stream
 
 log = logging.getLogger("citygate.center")
 
@@ -69,6 +71,7 @@ class Keyring:
         self._scanned = self._looked = self._checked = 0.0  # time.monotonic
         self._touched_s = 0.0  # the folder's modification time when it was looked through
         self.names: set[str] = set()
+        self.gone: Callable[[str], None] = lambda _: None  # told of each gateway that is forgotten
         self._lock = -1
         if folder and folder.is_dir():
             if shared is None:
@@ -101,6 +104,7 @@ class Keyring:
         for key in [key for key, context in self._by_id.items() if context.name == name]:
             self._by_id.pop(key).close()
         self._scanned = self._looked = 0.0
+        self.gone(name)
 
     def close(self) -> None:
         for context in self._by_id.values():
@@ -165,12 +169,15 @@ class Intake:
         insecure: bool,
         heed: Heed = lambda *_: None,
         directory: Directory | None = None,
+        agents: Agents | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
         self._insecure = insecure
         self._heed = heed
         self._directory = directory or Directory()
+        self._agents = agents or Agents()
+        keys.gone = self._agents.forget
         self._blocks = Blocks()
         self._by_key = Buckets(KEY_RATE, KEY_BURST)
         self._strangers = Buckets(STRANGER_RATE, STRANGER_BURST)
@@ -178,8 +185,9 @@ class Intake:
         self._said: dict[str, str] = {}
         self._waiting = 0  # bytes in the sink's hands
 
-    async def answer(self, request: Message, host: str) -> tuple[Message | None, bool]:
-        """What to send back, if anything, and whether the sender has shown a key (or may do without one)."""
+    async def answer(self, request: Message, host: str, stream: Stream | None = None) -> tuple[Message | None, bool]:
+        """What to send back, if anything, and whether the sender has shown a key (or may do without one). `stream`: the
+        connection that it came over, None for a datagram."""
         if request.first(coap.OSCORE) is None:
             if self._enrolment.wants(request):
                 return await self._enrolment.answer(request, host), False
@@ -197,8 +205,21 @@ class Intake:
             return self._stranger(host, REPLAY), False
         except secure.Invalid:
             return self._stranger(host, code=coap.BAD_REQUEST), False
-        response = await self._known(context.name, inner, host)
+        if self._agents.wants(_first(inner)):
+            response = await self._agent(context, inner, stream)
+        else:
+            response = await self._known(context.name, inner, host)
         return secure.protect_response(context, response, identifiers), True
+
+    async def _agent(self, context: SecurityContext, request: Message, stream: Stream | None) -> Message:
+        if not self._by_key.take(context.name, time.monotonic()):
+            self._note(context.name, "sends more than it may")
+            return _answer(coap.TOO_MANY, max_age=1)
+        try:
+            return await self._agents.answer(context, request, stream)
+        except Exception:
+            log.exception("gateway %s: a request of its agent", context.name)
+            return _answer(coap.INTERNAL_ERROR)
 
     async def _plain(self, request: Message, host: str) -> tuple[Message | None, bool]:
         try:
@@ -311,6 +332,11 @@ class Intake:
             log.log(logging.INFO if state == "is heard" else logging.WARNING, "gateway %s %s", gateway, state)
         if len(self._said) > 100_000:
             self._said.clear()
+
+
+def _first(request: Message) -> bytes:
+    """Of its path."""
+    return request.first(coap.URI_PATH) or b""
 
 
 def _answer(code: int, payload: bytes = b"", *, max_age: int | None = None) -> Message:

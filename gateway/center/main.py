@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import logging
+import os
 import secrets
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from gateway.center import control as control_socket
 from gateway.center import datagrams, intake, sinks, streams
+from gateway.center.agents import Agents
 from gateway.center.datagrams import Datagrams
 from gateway.center.directory import Directory
+from gateway.center.files import Files
 from gateway.center.silence import Silence, event
 from gateway.center.sink import SELF, Heard, Sink, StoreError, own_alarm
 from gateway.center.streams import Streams
@@ -27,25 +32,36 @@ log = logging.getLogger("citygate.center")
 CHECK_S = 1.0  # silent gateways are looked for
 SWITCH_S = 0.001  # an alarm must not wait 5 ms for the thread that stores
 PORT_0_TRIES = 20
+OPTIONAL = "if possible:"  # before the place of a control socket
 
 
-def run(bind: str, db: str, credentials: str | None, insecure: bool, observers: Sequence[str] = ()) -> int:
+def run(
+    bind: str,
+    db: str,
+    credentials: str | None,
+    insecure: bool,
+    observers: Sequence[str] = (),
+    control: str = "",
+    files: str = "",
+) -> int:
     """0 after a clean stop, 3 where the address cannot be had, 2 with a message for any other refusal to start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
     sys.setswitchinterval(SWITCH_S)
     try:
-        asyncio.run(_until_signal(bind, db, credentials, insecure, observers))
+        asyncio.run(_until_signal(bind, db, credentials, insecure, observers, control or _beside(db), files))
     except Trouble as bad:
         print(bad, file=sys.stderr)
         return 3 if bad.code == "CG-4201" else 2
     return 0
 
 
-async def _until_signal(bind: str, db: str, credentials: str | None, insecure: bool, observers: Sequence[str]) -> None:
+async def _until_signal(
+    bind: str, db: str, credentials: str | None, insecure: bool, observers: Sequence[str], control: str, files: str
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(bind, db, credentials, insecure=insecure, stop=stop, observers=observers)
+    await serve(bind, db, credentials, insecure=insecure, stop=stop, observers=observers, control=control, files=files)
 
 
 async def serve(
@@ -57,19 +73,54 @@ async def serve(
     stop: asyncio.Event,
     ready: asyncio.Event | None = None,
     observers: Sequence[str] = (),
+    control: str = "",
+    files: str = "",
 ) -> None:
     """Listen until `stop`; `ready` is set once it does. `db`: a path, or whatever `--sink` takes. `observers`: names
-    whose credentials may look up all gateways in the resource directory.
+    whose credentials may look up all gateways in the resource directory. `control`: where the center's own tools ask
+    gateways, "" for nowhere, OPTIONAL before it where it may lack. `files`: a folder that gateways may fetch from.
 
     Raises Trouble CG-4201, CG-4205 (address), CG-4202, CG-4212, CG-4208 (sink), CG-4203 (nobody could be heard),
-    CG-4001, CG-4004, CG-4209 (credentials)."""
+    CG-4001, CG-4004, CG-4209 (credentials), CG-6110 (control)."""
     datagram_socket, stream_socket = _sockets(bind)
     try:
-        await _listen(datagram_socket, stream_socket, bind, db, credentials, insecure, stop, ready, observers)
+        agents = Agents(Files(files) if files else None)
+        async with _asked(control, agents):
+            await _listen(
+                datagram_socket, stream_socket, bind, db, credentials, insecure, stop, ready, observers, agents
+            )
     finally:
         datagram_socket.close()
         stream_socket.close()
     log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _asked(path: str, agents: Agents) -> AsyncIterator[None]:
+    """Raises Trouble CG-6110."""
+    place, server = path.removeprefix(OPTIONAL), None
+    try:
+        if place:
+            server = await control_socket.serve(Path(place), agents)
+    except Trouble as bad:
+        if place == path:
+            raise
+        log.error("nobody can ask gateways through this center: %s", bad)
+    try:
+        yield
+    finally:
+        if server is not None:
+            server.close()
+            with contextlib.suppress(OSError):
+                os.unlink(place)
+
+
+def _beside(db: str) -> str:
+    """The control socket's place where none is named: in the folder of the file that is stored into. A center that
+    cannot have it there takes in records all the same."""
+    kind, _, where = db.rpartition(":")
+    folder = Path(where).parent if kind in ("", "sqlite", "jsonl") else Path()
+    return OPTIONAL + str(folder / control_socket.NAME)
 
 
 async def _listen(
@@ -82,6 +133,7 @@ async def _listen(
     stop: asyncio.Event,
     ready: asyncio.Event | None,
     observers: Sequence[str],
+    agents: Agents,
 ) -> None:
     folder = Path(credentials) if credentials else None
     if not insecure and (folder is None or not folder.is_dir()):
@@ -100,7 +152,7 @@ async def _listen(
             if not silent:
                 directory.heard(name, next_s, time.monotonic())
         attentive = _Attention(store, Silence(), directory)
-        desk = intake.Intake(store, keys, insecure=insecure, heed=attentive.heed, directory=directory)
+        desk = intake.Intake(store, keys, insecure=insecure, heed=attentive.heed, directory=directory, agents=agents)
         if shared is not None:
             shared.heed, shared.lost = attentive.heed, keys.unsettle
         tcp = Streams(desk.answer)

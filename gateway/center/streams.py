@@ -15,7 +15,7 @@ from gateway.center.limits import source
 from gateway.wire.coap import Message
 from gateway.wire.stream import Stream
 
-Answer = Callable[[Message, str], Awaitable[tuple[Message | None, bool]]]
+Answer = Callable[[Message, str, Stream | None], Awaitable[tuple[Message | None, bool]]]
 
 CONNECTIONS = 20_000
 UNPROVEN_AT_ONCE = 512
@@ -66,7 +66,7 @@ class Streams:
         self._prove(stream)
 
     async def answer(self, stream: Stream, request: Message) -> Message | None:
-        response, known = await self._answer(request, stream.peer)
+        response, known = await self._answer(request, stream.peer, stream)
         if known and not stream.proven:
             stream.proven = True
             self._prove(stream)

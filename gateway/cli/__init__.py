@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from gateway import VERSION
-from gateway.cli import bench, keys, library, looking, panel, running, work
+from gateway.cli import agent, bench, configuration, keys, library, looking, node, panel, release, running, work
 from gateway.cli.verb import Verb
 
 EPILOG = """\
@@ -56,6 +56,6 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(verb=verb)
         return sub
 
-    for part in (running, library, bench, looking, work, keys, panel):
+    for part in (running, library, bench, looking, work, keys, panel, agent, node, release, configuration):
         part.verbs(add)
     return parser

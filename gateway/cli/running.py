@@ -36,10 +36,10 @@ def verbs(add: Add) -> None:
     center.add_argument(
         "look",
         nargs="?",
-        choices=["tail", "gaps", "gateways", *CENTER_KEYS],
+        choices=["tail", "gaps", "gateways", "audit", *CENTER_KEYS],
         help="show what the database holds and exit; key, waiting, accept NAME FINGERPRINT, revoke NAME: who may enrol",
     )
-    center.add_argument("gateway", nargs="?", default="", help="with accept, revoke: the gateway's id")
+    center.add_argument("gateway", nargs="?", default="", help="with accept, revoke, audit: the gateway's id")
     center.add_argument("fingerprint", nargs="?", default="", help="with accept: as citygate enrol prints it")
     center.add_argument("--bind", default="127.0.0.1:5683", help="address to listen at (default 127.0.0.1:5683)")
     center.add_argument("--db", default="center.db", help="SQLite file (default center.db)")
@@ -57,7 +57,14 @@ def verbs(add: Add) -> None:
         help="credentials by this name may look up all gateways in the resource directory; may be repeated",
     )
     center.add_argument("--insecure", action="store_true", help="also take plain CoAP: for a bench, never a city")
-    center.add_argument("--json", action="store_true", help="with tail, gaps, gateways: JSON lines")
+    center.add_argument(
+        "--control",
+        default="",
+        metavar="PATH",
+        help="socket through which the center's tools ask gateways (default center.sock beside the database)",
+    )
+    center.add_argument("--files", default="", metavar="DIR", help="folder that gateways may fetch releases from")
+    center.add_argument("--json", action="store_true", help="with tail, gaps, gateways, audit: JSON lines")
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -91,6 +98,10 @@ def _center(args: argparse.Namespace) -> int:
         named = (args.gateway, args.fingerprint)[: {"accept": 2, "revoke": 1}.get(args.look, 0)]
         decided: Callable[..., int] = getattr(enrol, args.look)
         return decided(args.credentials, *named, args.json)
+    if args.look == "audit":
+        from gateway.center import audit
+
+        return audit.run(args.db, args.gateway, args.json)
     if args.look:
         from gateway.center import look
 
@@ -98,4 +109,12 @@ def _center(args: argparse.Namespace) -> int:
         return shown(args.db, args.json)
     from gateway.center.main import run
 
-    return run(args.bind, args.sink or args.db, args.credentials, args.insecure, args.observer)
+    return run(
+        args.bind,
+        args.sink or args.db,
+        args.credentials,
+        args.insecure,
+        args.observer,
+        args.control,
+        args.files,
+    )

@@ -21,7 +21,9 @@ def verbs(add: Add) -> None:
 
     words = "hold alarms while somebody works; they come back by themselves"
     keep = add("maintenance", _maintenance, words, "citygate maintenance site.toml on --for 45m --device meter1")
-    keep.add_argument("site", help="site file")
+    keep.add_argument("site", help="site file; with --center a gateway's id")
+    keep.add_argument("--center", action="store_true", help="ask a gateway, where its center runs")
+    keep.add_argument("--control", default="", metavar="PATH", help="with --center: the center's control socket")
     keep.add_argument("what", choices=["on", "off", "show"])
     keep.add_argument("--for", dest="for_", metavar="45m", default="", help="with on: how long, 10s to 8h")
     keep.add_argument("--device", default="", help="one device (default: the whole site)")
@@ -88,6 +90,19 @@ def _capture(args: argparse.Namespace) -> int:
 
 
 def _maintenance(args: argparse.Namespace) -> int:
+    if args.center:
+        from gateway.tools.command import maintenance
+
+        return maintenance(
+            args.site,
+            args.what,
+            device=args.device,
+            for_=args.for_,
+            why=args.why,
+            by=args.by,
+            control=args.control,
+            json=args.json,
+        )
     from gateway.tools.maintenance import run
 
     return run(args.site, args.what, device=args.device, for_=args.for_, why=args.why, by=args.by, json=args.json)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gateway.field.clock import boottime_ns
 from gateway.field.coverage import Coverage
+from gateway.field.doubled import Doubled
 from gateway.field.maintenance import Maintenance
 from gateway.field.routes import Routes
 from gateway.field.silence import Silence
@@ -55,6 +56,7 @@ class Engine:
         self._silence = Silence(plan, started_ns)
         self._maintenance = maintenance or Maintenance(plan)
         self._silence.restore([*standing, *self._maintenance.held.values()])
+        self._doubled = Doubled(self._all_silent)
         self._judge: Judge | None = None
         self._queue: list[Batch] = []
         self._queued = 0
@@ -180,7 +182,11 @@ class Engine:
             self.last_value[channel], self.last_ns[channel] = value, time_ns
             self.last_quality[channel] = int(Quality.GOOD)
         if verdict.events:
-            self._emit(verdict.events, verdict.learnt)
+            self._emit(self._doubled.passing(verdict.events), verdict.learnt)
+
+    def _all_silent(self, channels: Sequence[int]) -> bool:
+        devices = set(self._device_of[list(channels)].tolist())
+        return all(self._silence.is_silent(device) for device in devices)
 
     def _emit(self, events: Sequence[Event], learnt: Mapping[str, bytes] | None = None) -> None:
         items: list[tuple[str, Item]] = []
@@ -214,6 +220,13 @@ class Engine:
         """The next readings of these counters are no step from those before."""
         if self._judge is not None:
             self._judge.meter_replaced(channels)
+
+    def recall(self, before: Engine, channels: Mapping[int, int]) -> None:
+        """The latest readings of channels that go on, by their numbers here and those they had `before`."""
+        if channels:
+            now, then = np.array(list(channels), np.int64), np.array(list(channels.values()), np.int64)
+            for name in ("last_value", "last_ns", "last_quality", "readings", "_heard_ns"):
+                getattr(self, name)[now] = getattr(before, name)[then]
 
     def kept(self) -> NDArray[np.float64] | None:
         """f64[channels]: latest values behind their filters; None before the kernels are there."""
@@ -250,6 +263,7 @@ class Engine:
     def tick(self, now_ns: int) -> None:
         """Close due windows of silent channels, commit closed ones together, send late first values and gaps."""
         self.emit(self._maintenance.due(now_ns))
+        self.emit(self._doubled.due(now_ns))
         if self._judge is not None:
             self._file(self._judge.due(now_ns))
             self._keep(self._judge, now_ns)

@@ -13,32 +13,37 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gateway import VERSION
 from gateway.field import bench, control
 from gateway.field.acknowledged import Acknowledged
+from gateway.field.audited import Audited
 from gateway.field.background import in_background, leave
 from gateway.field.carry import Carry
 from gateway.field.clock import boottime_ns, known_utc_offset, process_start_ns, utc_offset
+from gateway.field.commands import Commands
+from gateway.field.configuration import Configuration
 from gateway.field.coverage import Coverage
 from gateway.field.engine import Engine
 from gateway.field.lock import StateLock
 from gateway.field.maintenance import Maintenance
+from gateway.field.ongoing import Ongoing, same_links
 from gateway.field.record import Recorder
 from gateway.field.scheduler import LinkRunner
 from gateway.field.telling import Telling
 from gateway.field.watchdog import Watchdog
+from gateway.field.work import Refused as WorkRefused
 from gateway.field.work import Work
 from gateway.field.writer import SpoolWriter
 from gateway.notify import notify
-from gateway.site.compile import load_plan
 from gateway.site.faults import Faults
 from gateway.site.plan import Kind, Plan
 from gateway.site.upstream import AGENCY, Upstream
-from gateway.spool import ways
+from gateway.spool import tail, ways
 from gateway.spool.spool import Spool
 from gateway.spool.trouble import SpoolError
 from gateway.spool.waits import Waiting, waits
@@ -56,9 +61,23 @@ FIRST_HEALTH_NS, HEALTH_NS = 3_000_000_000, 600_000_000_000
 class Field:
     """One compiled plan, running."""
 
-    def __init__(self, plan: Plan, since_ns: int = 0, record: str | None = None) -> None:
-        """`since_ns`: when the process began, for its first plan. `record`: a file for raw readings. Raises SpoolError;
+    def __init__(
+        self,
+        plan: Plan,
+        since_ns: int = 0,
+        record: str | None = None,
+        *,
+        ongoing: Ongoing | None = None,
+        before: Field | None = None,
+        errands: control.Errands = MappingProxyType({}),
+    ) -> None:
+        """`since_ns`: when the process began, for its first plan. `record`: a file for raw readings. `ongoing`: links
+        that run already, under the plan `before`. `errands`: more that the control socket takes. Raises SpoolError;
         then nothing is held."""
+        self._ongoing = ongoing or Ongoing()
+        self._before = before
+        self._more = errands
+        self.following: Callable[[], Plan | None] = lambda: None  # the plan after this one, when this one ends
         self._state = Path(plan.state_dir)
         self._plan = plan
         self._started_ns = boottime_ns()
@@ -100,7 +119,7 @@ class Field:
             clean=self.spool.was_clean,
             started_ns=self._started_ns,
             since_ns=since_ns,
-            listens=_listening(plan),
+            listens=_listening(plan) - self._going_on(plan),
             asked=_asked(plan),
         )
         maintenance = Maintenance(plan)
@@ -112,8 +131,14 @@ class Field:
         self.engine.begin()
         self.engine.emit(ended)
         self.writer.turn(FIRST_COMMIT_S)
+        going = {name: one.runner for name, one in self._ongoing.running.items()}
+        for name, runner in going.items():
+            runner.fell_out = self._work.freezer.fell_out
+            if runner.tape is not None and name in self._work.tapes:
+                self._work.tapes[name] = runner.tape
         self.links = {
-            link.link.name: LinkRunner(
+            link.link.name: going.get(link.link.name)
+            or LinkRunner(
                 link,
                 self._take,
                 number / len(plan.links),
@@ -123,12 +148,52 @@ class Field:
             for number, link in enumerate(plan.links)
         }
         self._work.begin(self.engine, self.links, self.spool, self.writer)
+        self._commands = Commands(plan, maintenance.is_on)
+        self._commands.begin(self.links, self.engine.emit, self.engine.standing)
+        self._audited = Audited(plan, self.writer, self._learnt, boottime_ns)
         acknowledged = Acknowledged(state, self.engine.standing.keys)
         self._telling = Telling(plan, self.engine, self.health, acknowledged.shown)
         self.engine.tell, acknowledged.told = self._telling.heard, self._telling.said
-        self._panel: control.Errands = {"follow": self._telling.follow, "acknowledge": acknowledged.acknowledge}
-        self._ways = ways.Listener(self.spool.path)
+        self._panel: control.Errands = {
+            "follow": self._telling.follow,
+            "acknowledge": acknowledged.acknowledge,
+            "log": _logged,
+        }
+        self._ways: ways.Listener | None = None
         self._socket = state / "field.sock"
+        if self._before is not None:
+            self._recall(self._before)
+            self._before = None
+        self._ongoing.take_over(plan, self._take)
+
+    def _recall(self, before: Field) -> None:
+        """What was read last on links that go on."""
+        numbers = {channel.name: channel.index for channel in before.plan.channels}
+        ours = {c for device in self._plan.devices if device.link in self._ongoing.running for c in device.channels}
+        names = {index: self._plan.channels[index].name for index in ours}
+        self.engine.recall(before.engine, {index: numbers[name] for index, name in names.items() if name in numbers})
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    def good(self) -> set[str]:
+        """Names of the channels whose latest reading is good."""
+        engine = self.engine
+        good = (engine.last_quality < Quality.SENTINEL) & (engine.last_ns > 0)
+        return {channel.name for channel, is_good in zip(self._plan.channels, good.tolist(), strict=True) if is_good}
+
+    async def acknowledged(self, within_s: float) -> bool:
+        """Whether a center acknowledges a message made now."""
+        try:
+            answer = await self._work.push({"push": "", "within_s": within_s, "by": "probation"})
+        except WorkRefused:
+            return False
+        return any(one["state"] == "acknowledged" for one in answer.get("upstreams", {}).values())
+
+    def _going_on(self, plan: Plan) -> set[int]:
+        """Channels whose link was never closed."""
+        return {c for device in plan.devices if device.link in self._ongoing.running for c in device.channels}
 
     def _take(self, batch: Batch) -> None:
         if self._recorder is not None:
@@ -137,15 +202,29 @@ class Field:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; what is in flight then is finished and committed."""
-        errands = {**bench.errands(self._plan, self.links, self.engine), **self._work.errands(), **self._panel}
+        errands = {
+            **bench.errands(self._plan, self.links, self.engine),
+            **self._work.errands(),
+            **self._commands.errands(),
+            **self._panel,
+            **self._more,
+        }
+        self._ways = ways.Listener(self.spool.path)
         server = await control.serve(self._socket, {"live": self.live, "health": self.health}, self.write, errands)
         log.info("polling %d devices on %d links", len(self._plan.devices), len(self.links))
         async with asyncio.TaskGroup() as group:
-            for runner in self.links.values():
-                group.create_task(runner.run(stop), name=f"link {runner.name}")
+            for name, runner in self.links.items():
+                if name not in self._ongoing.running:
+                    self._ongoing.start(runner, self._plan)
+            group.create_task(self._watch_links(stop), name="links")
             group.create_task(self._tick(stop), name="tick")
             group.create_task(self._watch_silence(stop), name="silence")
             group.create_task(self._load_judge(stop), name="kernels")
+            group.create_task(self._commands.run(stop), name="commands")
+        following = self.following()
+        going = same_links(self._plan, following) if following is not None else frozenset()
+        self._ongoing.hold(going)
+        await self._ongoing.end(going)
         self.engine.close()
         await self._work.keep()
         await self._work.freezer.settle()
@@ -164,6 +243,17 @@ class Field:
         self.spool.close()
         self._lock.release()
         log.info("stopped")
+
+    async def _watch_links(self, stop: asyncio.Event) -> None:
+        """What a link's task dies of ends the process: a mistake of ours must not stop a link silently."""
+        broken, over = asyncio.ensure_future(self._ongoing.broken()), asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait((broken, over), return_when=asyncio.FIRST_COMPLETED)
+            if broken.done():
+                broken.result()
+        finally:
+            broken.cancel()
+            over.cancel()
 
     async def _load_judge(self, stop: asyncio.Event) -> None:
         """Numba is imported after the first readings are on their way, in a thread that nobody waits for: where nothing
@@ -197,6 +287,8 @@ class Field:
                     await stop.wait()
             self.engine.tick(boottime_ns())
             await self._work.keep()
+            if self._clock_is_set and not self.writer.held:
+                await asyncio.to_thread(self._audited.turn)
             with contextlib.suppress(SpoolError):  # the disk refuses: tried again with the next tick
                 if await asyncio.to_thread(self._set_clock):
                     self.engine.set_clock(self._offset_ns)
@@ -345,7 +437,10 @@ class Field:
         if channel is None:
             return {"quality": "unknown", "value": None, "detail": f"no channel is called {name}"}
         link = self.links[self._plan.device(channel.device).link]
-        written = await link.write(channel.index, value)
+        async with self._commands.by_hand(name) as took:
+            written = await link.write(channel.index, value)
+            if written.quality == Quality.GOOD:
+                took()
         quality = Quality(written.quality).name.lower()
         log.warning("write %s = %g: %s %s", name, value, quality, written.detail)
         read_back = None if math.isnan(written.value) else written.value
@@ -361,7 +456,7 @@ class Field:
                 u.name: {"role": u.role, "uri": u.uri, "format": u.format, "insecure": u.insecure}
                 for u in self._plan.upstreams
             },
-            "ways": self._ways.ways(),
+            "ways": self._ways.ways() if self._ways is not None else None,
             "uptime_s": round((boottime_ns() - self._started_ns) / 1e9, 1),
             "clock": {"uncertainty_s": utc_offset()[1] / 1e9, "is_set": self._clock_is_set},
             "readings": int(self.engine.readings[self.engine.counted].sum()),
@@ -397,6 +492,11 @@ class Field:
         }
 
 
+async def _logged(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The last lines that this half has logged."""
+    return {"lines": tail.tail.shown(int(request["log"]), level=str(request.get("level", "DEBUG")))}
+
+
 def _listening(plan: Plan) -> set[int]:
     """Channels of devices that speak by themselves."""
     channels = {index for device in plan.devices if device.listens for index in device.channels}
@@ -424,13 +524,14 @@ def _recorder(path: str, plan: Plan, utc_offset_ns: int) -> Recorder:
 
 def run(site: str, *, record: str | None = None) -> int:
     """The process: exit code 0 after a clean stop, 1 for a broken site, 2 for a spool that cannot be opened."""
+    tail.keep()
     try:
-        plan = load_plan(site)
+        configuration = Configuration(site)
     except Faults as faults:
         print(faults.text(), file=sys.stderr)
         return 1
     try:
-        asyncio.run(_serve(site, plan, record))
+        asyncio.run(_serve(site, configuration, record))
     except SpoolError as refused:
         print(refused, file=sys.stderr)
         return 2
@@ -438,33 +539,54 @@ def run(site: str, *, record: str | None = None) -> int:
     return 0
 
 
-async def _serve(site: str, plan: Plan, record: str | None) -> None:
+async def _serve(site: str, configuration: Configuration, record: str | None) -> None:
     loop = asyncio.get_running_loop()
-    over, changed = asyncio.Event(), asyncio.Event()
-    fresh: list[Plan] = [plan]
+    over, changed, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    configuration.changed = changed.set
     since_ns = process_start_ns()
-
-    def reload() -> None:
-        notify("RELOADING=1")
-        try:
-            fresh.append(load_plan(site))
-        except Faults as faults:
-            log.error("%s is not used, the old configuration keeps running:\n%s", site, faults.text())
-            notify("READY=1\nSTATUS=polling; last reload refused")
-            return
-        log.info("configuration read again: %s", site)
-        changed.set()
-
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    reading = asyncio.create_task(_read_again(site, configuration, again), name="reload")
+    ongoing = Ongoing()
+    before: Field | None = None
     while not over.is_set():
         changed.clear()
-        field, stop = Field(fresh[-1], since_ns, record), asyncio.Event()
+        plan = configuration.plan
+        field = Field(plan, since_ns, record, ongoing=ongoing, before=before, errands=configuration.errands())
+        stop = asyncio.Event()
         since_ns = 0
+        field.following = lambda: None if over.is_set() else configuration.plan
         watcher = asyncio.create_task(_first_of((over, changed), stop))
+        judging = asyncio.create_task(_judge(configuration, field), name="probation")
         await field.run(stop)
         watcher.cancel()
+        judging.cancel()
+        before = field
+    reading.cancel()
+
+
+async def _judge(configuration: Configuration, field: Field) -> None:
+    """What is on trial is kept or taken back; a file that nobody has kept yet becomes a generation."""
+    try:
+        await asyncio.sleep(TICK_S)
+        await configuration.adopt()
+        await configuration.judge(field)
+    except Exception:
+        log.exception("the trial of a configuration has ended badly")
+
+
+async def _read_again(site: str, configuration: Configuration, again: asyncio.Event) -> None:
+    """SIGHUP."""
+    while True:
+        await again.wait()
+        again.clear()
+        notify("RELOADING=1")
+        if await configuration.edited():
+            log.info("configuration read again: %s", site)
+            notify("READY=1\nSTATUS=polling")
+        else:
+            notify("READY=1\nSTATUS=polling; last reload refused")
 
 
 async def _first_of(events: Sequence[asyncio.Event], stop: asyncio.Event) -> None:

@@ -80,9 +80,10 @@ class LinkRunner:
         """`phase`, 0 to 1: where in its periods this link polls, so that not all links do it at once. `tape`: gets the
         bytes that pass. `fell_out`: told of a device (or "", the link) that answers no more."""
         self.tape = tape
-        self._fell_out = fell_out
+        self.fell_out = fell_out
         self._plan = plan
-        self._sink = sink
+        self.sink = sink  # another one takes over where the plan around the link changes
+        self.numbers: Mapping[int, int] | None = None  # by the numbers of a later plan, those of this one
         self._driver = registry.driver(plan.driver)
         self._ops: Sequence[Any] = plan.ops
         self._health = {op.device.name: _Health() for op in plan.ops}
@@ -136,7 +137,8 @@ class LinkRunner:
 
     async def write(self, channel: int, value: float) -> Written:
         """Write `value` to the point of `channel`, ahead of all polls. What went wrong is in the outcome."""
-        point = next((point for point in self._plan.points if point.channel == channel), None)
+        number = channel if self.numbers is None else self.numbers.get(channel, -1)
+        point = next((point for point in self._plan.points if point.channel == number), None)
         if point is None:
             return _unwritten(Quality.REFUSED, "no point of this link")
         if not self.up:
@@ -212,11 +214,11 @@ class LinkRunner:
             self._lost("", f"{down} [{down.code}]")
         self.up, self.fault = False, down
         self._refuse_errands(down)
-        self._sink(Batch.failed(self._channels, boottime_ns(), Quality.LINK_DOWN))
+        self.sink(Batch.failed(self._channels, boottime_ns(), Quality.LINK_DOWN))
 
     def _lost(self, device: str, why: str) -> None:
-        if self._fell_out is not None:
-            self._fell_out(self.name, device, why)
+        if self.fell_out is not None:
+            self.fell_out(self.name, device, why)
 
     async def _listen(self, reader: Reader[Any], stop: asyncio.Event) -> None:
         dropped = reader.counters.get("dropped", 0)
@@ -228,9 +230,9 @@ class LinkRunner:
             self.polls += 1
             if reader.counters.get("dropped", 0) > dropped:
                 dropped = reader.counters["dropped"]
-                self._sink(Batch.failed(self._channels, boottime_ns(), Quality.NOT_POLLED))
+                self.sink(Batch.failed(self._channels, boottime_ns(), Quality.NOT_POLLED))
             if len(batch.channel):
-                self._sink(batch)
+                self.sink(batch)
                 if self._unidentified:
                     await self._identify(reader)
 
@@ -259,7 +261,7 @@ class LinkRunner:
                 )
                 heapq.heapreplace(due, (next_ns, number))
                 if self._health[op.device.name].not_before_ns > now_ns:
-                    self._sink(Batch.failed(op.channels, now_ns, Quality.NOT_POLLED))
+                    self.sink(Batch.failed(op.channels, now_ns, Quality.NOT_POLLED))
                 else:
                     turn.append(op)
             if turn:
@@ -267,7 +269,7 @@ class LinkRunner:
                 self._busy_ns += boottime_ns() - now_ns
                 self.polls += len(turn)
                 self._judge_devices(turn, batch)
-                self._sink(batch)
+                self.sink(batch)
 
     def _next_due(self, at_ns: int, period_s: float, now_ns: int) -> int:
         period_ns = round(period_s * 1e9)

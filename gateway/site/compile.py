@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path as FilePath
 
+from gateway.site import generations
 from gateway.site.choice import takes_summary
 from gateway.site.cross import cross_faults, schedule_faults
 from gateway.site.document import Document
@@ -26,7 +27,7 @@ from gateway.site.effective import (
 )
 from gateway.site.faults import Both, Fault, Faults, failures, guess
 from gateway.site.library import Library
-from gateway.site.plan import Channel, LinkPlan, Place, Plan, SiteDevice
+from gateway.site.plan import Channel, CommandRules, LinkPlan, Place, Plan, SiteDevice
 from gateway.site.profile import DeviceProfile, Drivers, ProfilePoint, driver_points, read_profile
 from gateway.site.routing import name_faults, routing_faults
 from gateway.site.site import DOC, DeviceTable, GatewayTable, LinkTable, Site, partial_site
@@ -36,26 +37,32 @@ from protocols.api import PlanError, Point
 
 
 def load_plan(path: str | FilePath, drivers: Drivers = registry.driver) -> Plan:
-    """The compiled site in the file at `path`. Raises Faults with every fault of the site and its profiles."""
-    site, profiles, faults = survey(path, drivers)
+    """The compiled site that the file at `path` stands for (see generations.py). Raises Faults with every fault of the
+    site and its profiles."""
+    return plan_of(generations.file_of(path), path, drivers)
+
+
+def plan_of(path: str | FilePath, named: str | FilePath, drivers: Drivers = registry.driver) -> Plan:
+    """The compiled site in the file at `path`, whose paths are those of the file that was `named`. Raises Faults."""
+    site, profiles, faults = survey(path, drivers, named)
     if site is None or failures(faults):
         raise Faults(faults)
     return compile_site(site, profiles)
 
 
 def read_site(path: str | FilePath, drivers: Drivers = registry.driver) -> tuple[Site, dict[str, DeviceProfile]]:
-    """The site in the file at `path` and the profiles it names. Raises Faults."""
-    site, profiles, faults = survey(path, drivers)
+    """The site that the file at `path` stands for, and the profiles it names. Raises Faults."""
+    site, profiles, faults = survey(generations.file_of(path), drivers, path)
     if site is None or failures(faults):
         raise Faults(faults)
     return site, profiles
 
 
 def survey(
-    path: str | FilePath, drivers: Drivers = registry.driver
+    path: str | FilePath, drivers: Drivers = registry.driver, named: str | FilePath = ""
 ) -> tuple[Site | None, dict[str, DeviceProfile], tuple[Fault, ...]]:
     """As much of the site and its profiles as is valid, and every fault and warning of all files."""
-    site, doc = partial_site(path)
+    site, doc = partial_site(path, named)
     if site is None or isinstance(doc, Fault):
         return None, {}, (doc,) if isinstance(doc, Fault) else ()
     profiles, faults = _profiles(site, drivers)
@@ -82,6 +89,7 @@ def compile_site(site: Site, profiles: Profiles) -> Plan:
         state_dir=site.state_dir,
         spool_limit_mb=site.gateway.spool_limit_mb,
         capture_kb=site.gateway.capture_kb,
+        commands=CommandRules(site.agent.commands, site.agent.commands_a_minute, site.agent.longest_lease_s),
         services=site.services,
         timezone=site.gateway.timezone,
         catalog=Catalog(

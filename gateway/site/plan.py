@@ -125,6 +125,15 @@ class LinkPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandRules:
+    """What a center may set, from the site's `[agent]`."""
+
+    points: tuple[str, ...] = ()  # device.point; * stands for any name
+    a_minute: float = 6.0  # of one point
+    longest_lease_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled site."""
 
@@ -140,6 +149,7 @@ class Plan:
     timezone: str  # IANA name: what services mean by night and Sunday
     catalog: Catalog = field(repr=False)
     capture_kb: float = 64.0  # of the last bytes of each link; 0 keeps none
+    commands: CommandRules = CommandRules()
 
     @property
     def mode(self) -> str:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from gateway.site import generations
 from gateway.site.choice import EVERY_EVENT, EVERY_SUMMARY, EventWish, SummaryWish, event_rules, summary_rules
 from gateway.site.document import ID_PATTERN, Document, read_document
 from gateway.site.faults import NOTHING, Both, Fault, Faults, failures, guess, listed, unique
@@ -185,26 +186,27 @@ class Site:
 
 
 def load_site(path: str | FilePath) -> Site:
-    """The site in the file at `path`. Raises Faults."""
-    site, faults = parse_site(path)
+    """The site that the file at `path` stands for (see generations.py). Raises Faults."""
+    site, faults = parse_site(generations.file_of(path), path)
     if site is None:
         raise Faults(faults)
     return site
 
 
-def parse_site(path: str | FilePath) -> tuple[Site | None, tuple[Fault, ...]]:
-    """The site, None where its faults keep it from being used, and all its faults and warnings."""
+def parse_site(path: str | FilePath, named: str | FilePath = "") -> tuple[Site | None, tuple[Fault, ...]]:
+    """The site, None where its faults keep it from being used, and all its faults and warnings. Paths in it belong to
+    the file that was `named`, where `path` is a generation of that."""
     doc = read_document(path, DOC)
     if isinstance(doc, Fault):
         return None, (doc,)
-    site = _site(doc)
+    site = _site(doc, FilePath(named or path))
     return (None if failures(doc.faults) else site), unique(doc.faults)
 
 
-def partial_site(path: str | FilePath) -> tuple[Site | None, Document | Fault]:
+def partial_site(path: str | FilePath, named: str | FilePath = "") -> tuple[Site | None, Document | Fault]:
     """As far as the file goes: tables with faults are left out, so that the rest can be checked too."""
     doc = read_document(path, DOC)
-    return (None, doc) if isinstance(doc, Fault) else (_site(doc), doc)
+    return (None, doc) if isinstance(doc, Fault) else (_site(doc, FilePath(named or path)), doc)
 
 
 def credential_faults(site: Site) -> tuple[Fault, ...]:
@@ -235,7 +237,7 @@ def port_of(url: str) -> str:
     return f"{'udp ' if scheme == 'coap' else ''}{host}:{number}"
 
 
-def _site(doc: Document) -> Site | None:
+def _site(doc: Document, named: FilePath) -> Site | None:
     doc.unknown_keys((), KEYS)
     if "schema" not in doc.data:
         doc.add("CG-1004", (), key="schema", doc=doc.doc)
@@ -253,7 +255,8 @@ def _site(doc: Document) -> Site | None:
     _check_links(doc)
     _check_devices(doc)
     _check_upstreams(doc, upstreams)
-    folder = FilePath(doc.file).absolute().parent
+    folder = named.absolute().parent
+    own = FilePath(doc.file).absolute().parent  # of a generation, which has its profiles beside it
     gateway = gateway or GatewayTable(id="unknown")
     _check_timezone(doc, gateway.timezone)
     if (size := len(os.fsencode(folder / gateway.state_dir))) > STATE_DIR_LONGEST:
@@ -269,7 +272,10 @@ def _site(doc: Document) -> Site | None:
         services or ServiceSettings(),
         _agent(agent or AgentTable(), folder),
         str(folder / gateway.state_dir),
-        tuple(str(folder / name) for name in gateway.profiles),
+        (
+            *((str(own / generations.PROFILES),) if own != folder else ()),
+            *(str(folder / name) for name in gateway.profiles),
+        ),
         tuple(one for one in doc.faults if one not in failures([one])),
         document=doc,
     )

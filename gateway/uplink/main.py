@@ -13,12 +13,16 @@ import sys
 from pathlib import Path
 
 from gateway.notify import feed_every_s, notify
+from gateway.site import generations
 from gateway.site.faults import Faults
 from gateway.site.site import Site, load_site
+from gateway.spool import tail
 from gateway.spool.spool import FILE
 from gateway.spool.trouble import SpoolError, Trouble
+from gateway.uplink.agent import Agent
 from gateway.uplink.uplink import Uplink
 
+FOLLOW_S = 0.5
 SWITCH_S = 0.001  # an alarm must not wait 5 ms for the thread that reads the spool
 
 log = logging.getLogger("citygate.uplink")
@@ -27,6 +31,7 @@ log = logging.getLogger("citygate.uplink")
 def run(site: str) -> int:
     """0 after a clean stop, 1 for a site file with faults, 2 where the spool or every upstream cannot be used."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    tail.keep()
     sys.setswitchinterval(SWITCH_S)
     try:
         return asyncio.run(_serve(site, load_site(site)))
@@ -51,20 +56,25 @@ async def _serve(path: str, site: Site) -> int:
         timezone=site.gateway.timezone,
     )
     feeding = loop.create_task(_feed(uplink), name="watchdog")
+    following = loop.create_task(_follow(path, reload), name="configuration")
+    agent = Agent(uplink)
     try:
         faults = await uplink.apply(site.upstreams)
         if faults and len(faults) == len(site.upstreams):
             return 2  # each was logged with its reason
         log.info("ready: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")
         notify("READY=1\nSTATUS=sending")
+        agent.begin(site)
         while not stop.is_set():
             await uplink.until(stop, reload)
             if reload.is_set():
                 reload.clear()
-                await _reload(uplink, path)
+                await _reload(uplink, agent, path)
     finally:
         notify("STOPPING=1")
         feeding.cancel()
+        following.cancel()
+        await agent.close()
         await uplink.close()
     log.info("stopped")
     return 0
@@ -80,7 +90,25 @@ async def _feed(uplink: Uplink) -> None:
         await asyncio.sleep(every_s)
 
 
-async def _reload(uplink: Uplink, path: str) -> None:
+async def _follow(path: str, reload: asyncio.Event) -> None:
+    """The half that polls decides which configuration is in use: read again when it is another."""
+    state = generations.state_dir_of(path)
+    used = await asyncio.to_thread(generations.file_of, path)
+    mark = 0
+    while state is not None:
+        await asyncio.sleep(FOLLOW_S)
+        with contextlib.suppress(OSError):
+            now = (state / generations.FOLDER / generations.RECORD).stat().st_mtime_ns
+            if now == mark:
+                continue
+            mark = now
+            file = await asyncio.to_thread(generations.file_of, path)
+            if file != used and file != Path(path):
+                used = file
+                reload.set()
+
+
+async def _reload(uplink: Uplink, agent: Agent, path: str) -> None:
     notify("RELOADING=1")
     try:
         site = await asyncio.to_thread(load_site, path)
@@ -88,6 +116,8 @@ async def _reload(uplink: Uplink, path: str) -> None:
         log.error("%s was not taken over, the old configuration goes on:\n%s", path, bad.text())
         notify("READY=1\nSTATUS=sending; last reload refused")
         return
+    await agent.leave(site.upstreams)
     await uplink.apply(site.upstreams)
+    await agent.apply(site)
     notify("READY=1\nSTATUS=sending")
     log.info("reloaded: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")

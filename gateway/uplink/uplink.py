@@ -74,6 +74,14 @@ class Uplink:
         if self._broken.done():
             self._broken.result()
 
+    def context(self, upstream: Upstream) -> SecurityContext | None:
+        """Under which this upstream is spoken to; None for one that is insecure or not served."""
+        return self._contexts.get(upstream.credentials) if upstream in self._running else None
+
+    def way(self, upstream: Upstream) -> Way:
+        """Raises KeyError for an upstream that is not served."""
+        return self._ways[upstream.name]
+
     async def look(self) -> None:
         """Return once the spool was asked for how much waits, in the thread all of it is read by. Raises SpoolError."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._spool.depth)

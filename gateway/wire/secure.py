@@ -6,6 +6,7 @@ or `Invalid`, never anything else.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import aiocoap
@@ -76,12 +77,21 @@ def open_request(context: Any, request: Message) -> tuple[Message, Any]:
 
 
 def protect_response(context: Any, response: Message, identifiers: Any) -> Message:
+    """A notification (Observe) carries a number of its own, and says outside that it is one (section 4.1.3.5)."""
     outer, _ = context.context_for_response().protect(_ours(response), identifiers)
-    return _plain(outer, response)
+    protected = _plain(outer, response)
+    if (observed := response.first(coap.OBSERVE)) is not None:
+        protected = replace(protected, options=(*protected.options, (coap.OBSERVE, observed)))
+    return protected
+
+
+def number_anew(identifiers: Any) -> None:
+    """Let the answer carry a number of its own, not the request's: needed before each that is not the only one."""
+    identifiers.get_reusable_kid_and_piv()
 
 
 def open_response(context: Any, response: Message, identifiers: Any) -> Message:
-    """Raises NotProtected, Invalid."""
+    """A notification's Observe is the number it was protected under. Raises NotProtected, Invalid."""
     if response.first(coap.OSCORE) is None:
         raise NotProtected(response)
     try:
@@ -103,11 +113,13 @@ def _ours(message: Message) -> Any:
 
 
 def _theirs(message: Message) -> Any:
-    """Only the option that the library must see: its tables of numbers keep every one they meet."""
+    """Only the options that the library must see: its tables of numbers keep every one they meet."""
     protected = message.first(coap.OSCORE)
     out = aiocoap.Message(code=Code(message.code), payload=message.payload)
     if protected is not None:
         out.opt.oscore = protected
+    if len(observed := message.first(coap.OBSERVE) or b"") <= 3 and message.first(coap.OBSERVE) is not None:
+        out.opt.observe = int.from_bytes(observed, "big")
     out.direction = Direction.INCOMING
     return out
 

@@ -10,8 +10,8 @@ import asyncio
 import itertools
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from gateway.wire.coap import BadMessage, Frames, Message
 
 LARGEST_MESSAGE = 65_536  # bytes taken
 AT_ONCE = 32  # requests of the peer being answered
+QUEUED = 16  # answers to one request that is observed
 HELD = 131_072  # bytes read but not yet looked at
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
@@ -44,9 +45,12 @@ class Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._settings: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: dict[bytes, asyncio.Future[Message]] = {}
+        self._observed: dict[bytes, asyncio.Queue[Message | None]] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._tokens = itertools.count()
         self._choked = False
+        self._room = asyncio.Event()  # not choked, or closed
+        self._room.set()
         self._paused = False
 
     # -- the user's side
@@ -78,6 +82,30 @@ class Stream(asyncio.Protocol):
             return await answered
         finally:
             self._waiting.pop(token, None)
+
+    @contextmanager
+    def observe(self, message: Message) -> Iterator[tuple[bytes, asyncio.Queue[Message | None]]]:
+        """Send, and take every answer that comes until this is left: its token, and the answers, None at the end of the
+        connection. Of answers that nobody takes the newest QUEUED are kept. Raises Closed."""
+        token = self._token()
+        queue = self._observed[token] = asyncio.Queue(QUEUED)
+        try:
+            self._write(replace(message, token=token))
+            yield token, queue
+        finally:
+            self._observed.pop(token, None)
+
+    def tell(self, message: Message) -> None:
+        """Send under the message's own token: one more answer, or a request nobody waits for. Raises Closed."""
+        if self.closed:
+            raise Closed("the connection is closed")
+        self._write(message)
+
+    async def drained(self) -> None:
+        """Until the peer takes what is written. Raises Closed."""
+        await self._room.wait()
+        if self.closed:
+            raise Closed("the connection is closed")
 
     async def ping(self) -> None:
         """Until the peer's Pong. Raises Closed."""
@@ -120,19 +148,24 @@ class Stream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._choked = True
+        self._room.clear()
         self._breathe()
 
     def resume_writing(self) -> None:
         self._choked = False
+        self._room.set()
         self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._room.set()
         futures: list[asyncio.Future[Any]] = [self._settings, *self._waiting.values()]
         for waiting in futures:
             if not waiting.done():
                 waiting.set_exception(Closed(str(exc or "closed by the peer")))
                 waiting.exception()  # whoever waits hears of it; nobody must
+        for queue in self._observed.values():
+            _put(queue, None)
         for task in self._answering:
             task.cancel()
         if self._lost:
@@ -176,6 +209,9 @@ class Stream(asyncio.Protocol):
             task.add_done_callback(self._responded)
 
     def _hand(self, message: Message) -> None:
+        if (queue := self._observed.get(message.token)) is not None:
+            _put(queue, message)
+            return
         waiting = self._waiting.get(message.token)
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
@@ -220,7 +256,13 @@ class Stream(asyncio.Protocol):
         self._transport.write(coap.to_frame(message))
 
     def _token(self) -> bytes:
-        return next(t for t in map(coap.uint, self._tokens) if t not in self._waiting)
+        return next(t for t in map(coap.uint, self._tokens) if t not in self._waiting and t not in self._observed)
+
+
+def _put(queue: asyncio.Queue[Message | None], message: Message | None) -> None:
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(message)
 
 
 async def refuse(_: Stream, request: Message) -> Message:

@@ -112,7 +112,7 @@ async def test_strangers_connections_are_few_and_short(monkeypatch: pytest.Monke
     monkeypatch.setattr(streams, "UNPROVEN_OF_ONE_SOURCE", 2)
     monkeypatch.setattr(streams, "PROVE_S", 0.3)
 
-    async def say(request: Message, _: str) -> tuple[Message | None, bool]:
+    async def say(request: Message, *_: object) -> tuple[Message | None, bool]:
         known = request.payload == b"known"
         return Message(coap.CHANGED if known else coap.UNAUTHORIZED), known
 

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.field import main
 from gateway.field.lock import StateLock
+from gateway.site.compile import load_plan
 from gateway.spool.trouble import SpoolError
 
 SITE = """
@@ -40,7 +41,7 @@ def test_a_second_field_half_ends_with_2_and_says_who_holds_the_folder(
 ) -> None:
     site = tmp_path / "site.toml"
     site.write_text(SITE, encoding="utf-8")
-    held = StateLock(Path(main.load_plan(str(site)).state_dir))
+    held = StateLock(Path(load_plan(str(site)).state_dir))
     try:
         assert main.run(str(site)) == 2
     finally:

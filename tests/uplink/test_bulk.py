@@ -132,7 +132,7 @@ class Scripted:
 async def scripted(port: int, say: Callable[[Message], Any], *, tcp: bool = True) -> AsyncIterator[Scripted]:
     one = Scripted(say)
     udp = Datagrams(datagram_socket("127.0.0.1", port), lambda request, _: one.answer("udp", request))
-    streams = Streams(lambda request, _: one.answer("tcp", request))
+    streams = Streams(lambda request, *_: one.answer("tcp", request))
     if tcp:
         await streams.listen(stream_socket("127.0.0.1", port))
     try:
