@@ -396,9 +396,12 @@ class Configuration:
         self._put(record.to(REVERTED, candidate=0, **_why(en, ko)))
 
     def _put(self, record: Record) -> None:
-        """A disk that refuses leaves the old record, which is whole as well."""
+        """A disk that refuses leaves the old record, which is whole as well. What was taken back is gone."""
+        candidate = self.record.candidate
         try:
             generations.write(self._state_dir(), record)
+            if record.state == REVERTED and candidate:
+                generations.forget(self._state_dir(), candidate)
         except OSError as bad:
             log.error("CG-6152 the state of the configuration is not written: %s", bad)
 

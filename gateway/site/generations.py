@@ -105,6 +105,11 @@ def put(state_dir: str | Path, number: int, files: Mapping[str, bytes]) -> Path:
     return folder
 
 
+def forget(state_dir: str | Path, number: int) -> None:
+    """A generation that nobody may go back to."""
+    shutil.rmtree(folder_of(state_dir, number), ignore_errors=True)
+
+
 def drop(state_dir: str | Path, record: Record) -> None:
     """Forget generations that nothing rests on, but for the newest few."""
     held = {record.current, record.candidate}

@@ -7,7 +7,7 @@ bytes of the key's SHA-256 as key id, which is a hint and proves nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cbor2
@@ -58,7 +58,7 @@ def _parts(message: bytes) -> tuple[bytes, bytes]:
         good = (
             found.tag == TAG
             and protected == EDDSA
-            and isinstance(unprotected, dict)
+            and isinstance(unprotected, Mapping)
             and isinstance(payload, bytes)
             and isinstance(signature, bytes)
             and len(signature) == 64
