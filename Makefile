@@ -21,7 +21,7 @@ run: $(READY)
 	@$(BIN)/citygate demo $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not peers" $(ARGS)
+	@$(BIN)/python -m pytest -m "not peers" -n auto --dist loadfile $(ARGS)
 
 test-peers: $(READY) $(PEERS)/.ready
 	@$(BIN)/python -m tests.peers.needs

@@ -81,7 +81,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _wait_for(look: Callable[[], list[int]]) -> list[int]:
-    for _ in range(1200):
+    for _ in range(2400):
         if found := look():
             return found
         threading.Event().wait(0.05)
