@@ -75,7 +75,7 @@ def verbs(add: Add) -> None:
     )
     simulate.add_argument("profile", help="family/vendor-model, or a file")
     simulate.add_argument(
-        "--on", default="", help="pty, pty:PATH, tcp:PORT, coap:PORT (default: what the profile speaks)"
+        "--on", default="", help="pty, pty:PATH, tcp:PORT, coap:PORT, ble:ADDRESS (default: what the profile speaks)"
     )
     simulate.add_argument("--unit", default="1", metavar="LIST", help="addresses; one twice makes a doubled address")
     simulate.add_argument("--set", dest="sets", metavar="POINT=VALUE", action="append", default=[])

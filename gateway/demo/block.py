@@ -155,6 +155,21 @@ stuck_on_s = {stuck_s}               # SHORT: 120 in production
 interval_s = 5                       # SHORT: 30 in production
 """
 
+BEACON = """
+[[links]]
+name = "bluetooth"
+url = "ble:hci0"
+
+[[devices]]
+name = "shade"
+profile = "air/pvvx-lywsd03mmc"
+link = "bluetooth"
+address = "A4:C1:38:5E:00:17"
+period_s = 1.0
+asset = "AIR-0103"
+place = { en = "Shade tree, plaza", ko = "광장 그늘목" }
+"""
+
 REPLAY = """
 [[links]]
 name = "replay"

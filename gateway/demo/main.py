@@ -24,6 +24,7 @@ from gateway.demo.account import Account, Intake, settle
 from gateway.demo.processes import Child
 from gateway.demo.replay import PERIOD_S, PROFILE, ReplayError, ReplayWorld, Series, read_series
 from gateway.demo.screen import Screen
+from gateway.sim.bluez import is_possible
 from gateway.sim.line import PtyLine
 from gateway.sim.street import Street
 from gateway.sim.world import Sent, World
@@ -33,6 +34,7 @@ from gateway.wire.proxy import UdpProxy
 
 SHORTEST_S = 10.0
 DRAIN_S = 12.0  # how long the last records may take after the play
+SYSTEM_BUS = "DBUS_SYSTEM_BUS_ADDRESS"
 LOOK_S = 0.25
 SERIAL_BAUD = {"waterbus": 9600, "airport": 9600, "loopport": 115200}
 
@@ -138,11 +140,16 @@ class Stage:
         site = self._write(lines)
         plan = load_plan(site)
         world = World(script.courses(), [scene.incident for scene in self.scenes])
-        street = Street(plan, lines, world, self.sent, self.now)
+        bus = self.folder / "bus"
+        bus.mkdir()
+        street = Street(plan, lines, world, self.sent, self.now, bus)
         if self.series is not None:
             street.replace("replay", ReplayWorld(self.series), self.replay_sent)
         await street.start()
         stack.push_async_callback(street.close)
+        if street.bus_address:  # the field half hears a daemon that nobody else is on
+            os.environ[SYSTEM_BUS] = street.bus_address
+            stack.callback(os.environ.pop, SYSTEM_BUS, None)
         children = self._children(site, center_port)
         for child in children.values():
             stack.callback(child.end, signal.SIGKILL)
@@ -184,6 +191,10 @@ class Stage:
             profile.write_text(PROFILE, encoding="utf-8")
             replay = block.REPLAY.format(port=self.ports["replay"], period_s=PERIOD_S)
         (self.folder / "profiles").mkdir(exist_ok=True)
+        if is_possible():
+            replay = block.BEACON + replay
+        else:
+            self.screen.say("no dbus-daemon here: the Bluetooth sensor is left out / 블루투스 센서는 생략합니다")
         return block.write_site(self.folder, self.ports, {n: line.path for n, line in lines.items()}, replay)
 
     def _children(self, site: Path, center_port: int) -> dict[str, Child]:

@@ -185,6 +185,9 @@ def courses() -> dict[str, Signal]:
         "air.pm1_cf1": Signal(9.0, 0.8), "air.pm25_cf1": Signal(14.0, 1.2), "air.pm10_cf1": Signal(21.0, 1.6),
     }  # fmt: skip
     lane = {
+        "shade.temperature": Signal(24.3, 0.05),
+        "shade.humidity": Signal(47.0, 0.3),
+        "shade.battery": Signal(92.0),
         "lane.vehicles": Signal(4812.0, per_s=0.4),
         "lane.speed": Signal(46.0, 2.0),
         "lane.occupancy": Signal(11.0, 1.0),

@@ -1,4 +1,4 @@
-"""One profile's device at play: on a pseudo terminal, a TCP port or a CoAP port, until cancelled.
+"""One profile's device at play: on a pseudo terminal, a TCP port, a CoAP port or a D-Bus, until cancelled.
 
 In: a profile, values, a fault, noise. Out: real bytes of that device. `Course` gives a value that was set, or one
 around a believable one; `--noise` is the standard deviation as a part of the value.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import random
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.sim.bus import CRC, EXCEPTION, FACTORY, LATE, LATE_S, SETTINGS, SILENT, STUCK, Bus, Slave, serve_bus
@@ -197,6 +198,27 @@ async def on_coap(profile: DeviceProfile, course: Course, port: int, faulty: Fau
         yield url
     finally:
         await node.close()
+
+
+@asynccontextmanager
+async def on_ble(
+    profile: DeviceProfile, course: Course, address: str, secret: bytes, faulty: Faulty, folder: Path
+) -> AsyncIterator[str]:
+    """What DBUS_SYSTEM_BUS_ADDRESS must be for whoever shall hear it. Raises OSError where no D-Bus daemon is."""
+    from gateway.sim import ble, bluez
+
+    if not bluez.is_possible():
+        raise OSError(errno.ENOENT, "no dbus-daemon is installed here: apt install dbus-daemon")
+    device = replace(profile.as_device("device"), address=address, secret=secret)
+    points = driver_points(dict(enumerate(profile.points)), device)
+    world = course.world(faulty.kind)
+    async with bluez.private_bus(folder) as bus, bluez.Bluez(bus) as daemon:
+        beacon = ble.Beacon(daemon, points, world, Sent(), now)
+        speaking = asyncio.create_task(beacon.play(), name="beacon")
+        try:
+            yield bus
+        finally:
+            speaking.cancel()
 
 
 _BEGUN = time.monotonic()

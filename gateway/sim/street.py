@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,9 +21,21 @@ if TYPE_CHECKING:
 
 
 class Street:
-    """Plays `plan` until closed. `lines` are the pseudo terminals of its serial links, by link name."""
+    """Plays `plan` until closed. `lines` are the pseudo terminals of its serial links, by link name; `bus` is a folder
+    for the D-Bus daemon of its Bluetooth devices, which are left out without one. `bus_address`, once started: what
+    DBUS_SYSTEM_BUS_ADDRESS must be for whoever shall hear them."""
 
-    def __init__(self, plan: Plan, lines: Mapping[str, PtyLine], world: World, sent: Sent, now: modbus.Now) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        lines: Mapping[str, PtyLine],
+        world: World,
+        sent: Sent,
+        now: modbus.Now,
+        bus: FilePath | None = None,
+    ) -> None:
+        self._bus, self.bus_address = bus, ""
+        self._beacons: list[asyncio.Task[None]] = []
         self._plan, self._lines, self._world, self._sent, self._now = plan, lines, world, sent, now
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[asyncio.Server] = []
@@ -46,7 +59,7 @@ class Street:
             elif link.driver == "coap":
                 await self._start_node(link)
             elif link.driver == "ble":
-                continue  # beacons are played by gateway.sim.bluez
+                await self._start_beacons(link)
             else:
                 await self._open.enter_async_context(self._lines[link.link.name])
                 task = asyncio.create_task(self._serial(link), name=f"simulated {link.link.name}")
@@ -58,6 +71,22 @@ class Street:
         node = coap.Server(link.link.url, link.points, self._world, self._sent, self._now)
         await node.start()
         self._nodes.append(node)
+
+    async def _start_beacons(self, link: LinkPlan) -> None:
+        if self._bus is None:
+            return
+        from gateway.sim import ble, bluez  # only a street with Bluetooth devices pays for D-Bus
+
+        if not self.bus_address:
+            self.bus_address = await self._open.enter_async_context(bluez.private_bus(self._bus))
+        daemon = bluez.Bluez(self.bus_address, link.link.url.removeprefix("ble:"))
+        await self._open.enter_async_context(daemon)
+        of_device: dict[str, list[Point]] = {}
+        for point in link.points:
+            of_device.setdefault(point.device.name, []).append(point)
+        for name, points in of_device.items():
+            beacon = ble.Beacon(daemon, points, self._world, self._sent, self._now)
+            self._beacons.append(asyncio.create_task(beacon.play(), name=f"simulated {name}"))
 
     async def _serial(self, link: LinkPlan) -> None:
         line = self._lines[link.link.name]
@@ -85,6 +114,8 @@ class Street:
                 task.cancel()
         for node in self._nodes:
             node.hush()
+        for beacon in self._beacons:
+            beacon.cancel()
 
     def _serial_links(self) -> list[LinkPlan]:
         others = ("tcp://", "coap://", "ble:")
@@ -95,9 +126,9 @@ class Street:
             server.close()
         for node in self._nodes:
             await node.close()
-        for task in self._tasks:
+        for task in (*self._tasks, *self._beacons):
             task.cancel()
-        failed = await asyncio.gather(*self._tasks, return_exceptions=True)
+        failed = await asyncio.gather(*self._tasks, *self._beacons, return_exceptions=True)
         await self._open.aclose()
         for outcome in failed:
             if isinstance(outcome, Exception):

@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+import re
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.bench.findings import finding
 from gateway.bench.lending import profile_called
 from gateway.bench.way import Unreachable
 from gateway.sim.bus import CRC, EXCEPTION, FAULTS, LATE
-from gateway.sim.play import Course, Faulty, on_coap, on_pty, on_tcp
+from gateway.sim.play import Course, Faulty, on_ble, on_coap, on_pty, on_tcp
 from gateway.sim.uart import Setting
 from gateway.site.faults import guess
 from gateway.site.profile import DeviceProfile
 from gateway.tools.read import refused
 
+BEACON = "A4:C1:38:00:00:01"  # where no address is given
+ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What a person asked for. `on`: pty, pty:PATH, tcp:PORT, coap:PORT, "" for what the profile speaks."""
+    """What a person asked for. `on`: pty, pty:PATH, tcp:PORT, coap:PORT, ble, ble:ADDRESS, "" for what the profile
+    speaks."""
 
     profile: str
     on: str = ""
@@ -76,17 +83,23 @@ def _given(profile: DeviceProfile, sets: Sequence[str]) -> dict[str, float]:
 
 def _check(profile: DeviceProfile, play: Play) -> None:
     kind = profile.driver.name
-    if kind == "ble":
-        why = "adverts need a radio: replay a capture of a real one instead"
-        raise Unreachable(finding("CG-5111", what=profile.name, why=why, verb="simulate"))
     way = play.on.partition(":")[0] or _usual(profile)
-    ways = {"modbus": ("pty", "tcp"), "serial": ("pty",), "coap": ("coap",)}[kind]
+    ways = {"modbus": ("pty", "tcp"), "serial": ("pty",), "coap": ("coap",), "ble": ("ble",)}[kind]
     if way not in ways:
         raise Unreachable(finding("CG-5111", what=f"--on {play.on}", why=f"{kind}: {', '.join(ways)}", verb="simulate"))
     port = play.on.partition(":")[2]
-    if way != "pty" and port and not (port.isdecimal() and int(port) < 65_536):
+    if way == "ble":
+        if port and not ADDRESS.fullmatch(port):
+            why = "an address is six pairs, as A4:C1:38:12:34:56"
+            raise Unreachable(finding("CG-5111", what=f"--on {play.on}", why=why, verb="simulate"))
+    elif way != "pty" and port and not (port.isdecimal() and int(port) < 65_536):
         raise Unreachable(finding("CG-5111", what=f"--on {play.on}", why="a port is 0 to 65535", verb="simulate"))
-    impossible = {"coap": (CRC, LATE, EXCEPTION), "serial": (LATE, EXCEPTION), "modbus": ()}[kind]
+    impossible = {
+        "coap": (CRC, LATE, EXCEPTION),
+        "ble": (CRC, LATE, EXCEPTION),
+        "serial": (LATE, EXCEPTION),
+        "modbus": (),
+    }[kind]
     if way == "tcp" and play.fault == CRC:
         impossible = (CRC,)
     if play.fault in impossible:
@@ -95,7 +108,7 @@ def _check(profile: DeviceProfile, play: Play) -> None:
 
 
 def _usual(profile: DeviceProfile) -> str:
-    return {"coap": "coap"}.get(profile.driver.name, "pty")
+    return {"coap": "coap", "ble": "ble"}.get(profile.driver.name, "pty")
 
 
 async def _played(profile: DeviceProfile, play: Play, given: dict[str, float], json: bool) -> None:
@@ -126,6 +139,11 @@ async def _on(
         case "tcp":
             async with on_tcp(profile, courses, int(where or 0), faulty) as port:
                 yield f"tcp://127.0.0.1:{port}", None
+        case "ble":
+            with tempfile.TemporaryDirectory(prefix="citygate-ble-") as folder:
+                address = (where or BEACON).upper()
+                async with on_ble(profile, courses[0][1], address, b"", faulty, Path(folder)) as bus:
+                    yield bus, None
         case "coap":
             async with on_coap(profile, courses[0][1], int(where or 5683), faulty) as url:
                 yield url, None
@@ -140,6 +158,14 @@ def _told(profile: DeviceProfile, play: Play, url: str, setting: Setting | None)
     units = ", ".join(map(str, play.units))
     line = f"  {setting.baud} 8{setting.parity}{setting.stop_bits}" if setting else ""
     fault = f"  fault: {play.fault} ({play.fault_rate:.0%})" if play.fault else ""
+    if profile.driver.name == "ble":
+        address = (play.on.partition(":")[2] or BEACON).upper()
+        return [
+            f"{profile.name}  {address}  {url}{fault}",
+            f"  export DBUS_SYSTEM_BUS_ADDRESS={url}",
+            f"  citygate read --profile {profile.name} --link ble:hci0 --address {address}",
+            "  Ctrl-C ends it / Ctrl-C 로 끝냅니다",
+        ]
     unit = f" --unit {play.units[0]}" if profile.driver.name in ("modbus", "serial") else ""
     return [
         f"{profile.name}  unit {units}  {url}{line}{fault}",
