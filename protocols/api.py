@@ -228,6 +228,19 @@ class Learner(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A reader whose devices count their messages: what was believed is not believed again after a restart."""
+
+    def memory(self) -> Mapping[str, int]:
+        """device -> the largest counter that was believed."""
+        ...
+
+    def recall(self, memory: Mapping[str, int]) -> None:
+        """Believe nothing up to these, whatever was heard meanwhile."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Driver(Generic[Op]):
     """A protocol.

@@ -24,7 +24,7 @@ from gateway.field.tape import Tape
 from gateway.field.watchdog import PATIENCE_NS, Pulse
 from gateway.site.plan import LinkPlan
 from protocols import registry
-from protocols.api import Batch, Identifier, Learner, LinkDown, Quality, Reader, Tapped, Writer, Written
+from protocols.api import Batch, Identifier, Learner, LinkDown, Quality, Reader, Remembering, Tapped, Writer, Written
 
 log = logging.getLogger("citygate.link")
 
@@ -105,6 +105,13 @@ class LinkRunner:
         self.rests_until_ns = 0  # nothing is to be done before
         self.reconnects = 0
         self.reader: Reader[Any] | None = None
+        self.memory: dict[str, int] = {}  # what a reader must not believe again, by device
+
+    def remembered(self) -> Mapping[str, int]:
+        """`memory`, brought up to date."""
+        if isinstance(self.reader, Remembering):
+            self.memory.update(self.reader.memory())
+        return self.memory
 
     @property
     def name(self) -> str:
@@ -192,9 +199,14 @@ class LinkRunner:
                 async with self._driver.connect(self._plan.link, self._ops) as self.reader:
                     if self.tape is not None and isinstance(self.reader, Tapped):
                         self.reader.tap = self.tape.add
+                    if isinstance(self.reader, Remembering):
+                        self.reader.recall(self.memory)
                     self._came_up()
                     pause_s = RECONNECT_FIRST_S
-                    await (self._listen(self.reader, stop) if listening else self._poll(self.reader, stop))
+                    try:
+                        await (self._listen(self.reader, stop) if listening else self._poll(self.reader, stop))
+                    finally:
+                        self.remembered()
             except LinkDown as down:
                 self._went_down(down)
                 self.rests_until_ns = boottime_ns() + round(pause_s * 1.2e9)

@@ -38,7 +38,7 @@ class Decoder:
         self._options: Options = self._device.options
         self._period_ns = round(min(point.period_s for point in points) * 1e9)
         self._packet_id: int | None = None
-        self._counter = -1
+        self.counter = -1  # of the last encrypted message that was believed
         self._last = b""
         self._last_ns = 0
         self.counters = dict.fromkeys(COUNTERS, 0)
@@ -69,15 +69,15 @@ class Decoder:
     def _bthome(self, data: bytes, time_ns: int) -> list[Row]:
         message = self._message(data)
         if message.counter is not None:
-            if message.counter == self._counter and data == self._last:
+            if message.counter == self.counter and data == self._last:
                 return []
-            if message.counter <= self._counter:
-                raise Refused("replayed", f"counter {message.counter} after {self._counter}")
-            self._counter, self._last = message.counter, data
+            if message.counter <= self.counter:
+                raise Refused("replayed", f"counter {message.counter} after {self.counter}")
+            self.counter, self._last = message.counter, data
         if message.packet_id is not None:
-            if message.packet_id == self._packet_id:
-                return []
-            self._packet_id = message.packet_id
+            if message.packet_id == self._packet_id and time_ns - self._last_ns < self._period_ns:
+                return []  # later it is a sensor that began to count anew
+            self._packet_id, self._last_ns = message.packet_id, time_ns
         elif message.counter is None and self._is_repeated(data, time_ns):
             return []
         self.counters["unknown_objects"] += message.unknown

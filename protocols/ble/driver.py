@@ -40,6 +40,17 @@ class AirReader:
     def tap(self, tap: Tap | None) -> None:
         self._inbox.tap = tap
 
+    def memory(self) -> Mapping[str, int]:
+        boxes = self._inbox.boxes.values()
+        return {box.op.device.name: box.decoder.counter for box in boxes if box.decoder.counter >= 0}
+
+    def recall(self, memory: Mapping[str, int]) -> None:
+        for box in self._inbox.boxes.values():
+            known = memory.get(box.op.device.name, -1)
+            if box.decoder.counter <= known and known >= 0:
+                box.decoder.counter = known
+                box.rows.clear()
+
     async def read(self, ops: Sequence[Hear], timeout_s: float) -> Batch:
         if not self._inbox.here.is_set():
             with suppress(TimeoutError):

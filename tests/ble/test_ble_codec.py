@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from protocols.api import Device, Point, Quality
 from protocols.ble.bthome import OBJECTS, Refused, decrypt, encrypt, objects
 from protocols.ble.codec import Decoder
+from protocols.ble.driver import AirReader
 from protocols.ble.inbox import BURST, KEPT, Inbox
-from protocols.ble.operations import plan
+from protocols.ble.operations import Hear, plan
 from protocols.ble.points import Fixed, Options, Value
 
 ADDRESS = "54:48:E6:8F:80:A5"
@@ -61,7 +62,7 @@ def test_a_key_is_never_gone_behind() -> None:
 def test_repeated_packet_ids_are_dropped_and_a_missing_key_is_counted() -> None:
     it = decoder()
     assert it.push(bytes.fromhex("4000 09 02ca09"), S)
-    assert it.push(bytes.fromhex("4000 09 02cb09"), 99 * S) == []
+    assert it.push(bytes.fromhex("4000 09 02cb09"), 9 * S) == []
     assert it.push(SEALED, 99 * S) == []
     assert it.counters["repeated"] == it.counters["key_missing"] == 1
 
@@ -126,3 +127,27 @@ def test_an_altered_message_is_refused() -> None:
         bad[at] ^= 1
         with pytest.raises(Refused):
             decrypt(bytes(bad), ADDRESS, KEY)
+
+
+def test_a_sensor_that_counts_anew_is_heard_again_and_an_old_message_after_a_restart_is_not() -> None:
+    device = Device("tag", 0, Options("bthome"), "A4:C1:38:00:00:01", bytes(16))
+    points = (Point(0, "temperature", device, Value(object=0x02), 10.0),)
+    message = encrypt(bytes.fromhex("00010264 09".replace(" ", "")), device.address, device.secret, 41)
+    newer = encrypt(bytes.fromhex("00010265 09".replace(" ", "")), device.address, device.secret, 42)
+
+    def reader() -> tuple[AirReader, Inbox]:
+        inbox = Inbox([Hear(points)])
+        return AirReader(inbox, None), inbox  # type: ignore[arg-type]
+
+    first, inbox = reader()
+    inbox.advert(device.address, {}, {inbox.boxes[device.address].service: message}, 1)
+    assert first.memory() == {"tag": 41}
+    again, inbox = reader()
+    service = inbox.boxes[device.address].service
+    inbox.advert(device.address, {}, {service: message}, 2)  # heard before the memory was there
+    again.recall(first.memory())
+    assert not len(inbox.take().channel)
+    inbox.advert(device.address, {}, {service: message}, 3)
+    assert not len(inbox.take().channel)
+    inbox.advert(device.address, {}, {service: newer}, 11 * 10**9)  # its packet id is the same, a period later
+    assert inbox.take().value.tolist() == [24.05]
