@@ -6,7 +6,8 @@
 
 Two devices with one number answer at once. Where both keep step their first bytes agree (unit, function, count) and
 what follows is a mix that no CRC fits, every time; out of step the answer grows longer than it may be, or there are
-two. Noise of the line spoils some answers, not all, and not only one address's.
+two. Noise of the line spoils some answers, not all, and not only one address's; it turns over a byte here and there, so
+that the majority of some answers to one read is the answer again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from protocols.modbus.crc import crc16
 REFUSAL_BYTES = 5
 ENOUGH_SPOILT = 3  # answers none of which could be read
 MIXED = 0.28  # of an answer's bytes: noise seldom spoils so many at once
+DAMAGED = 0.45  # of all bytes of all spoilt answers: not even on a line where a third of the bytes is wrong
 
 
 class Sound(Enum):
@@ -86,6 +88,10 @@ def settle(tries: Sequence[Listened]) -> tuple[Address, bool]:
     overlong = [one for one in spoilt if len(one.body) > _size(one.request)]
     if begins and (_contradicts(clean) or len(overlong) * 2 > len(spoilt)):
         return Address.DOUBLED, True
+    if clean and len(spoilt) >= ENOUGH_SPOILT and _damage(spoilt, clean) >= DAMAGED:
+        return Address.DOUBLED, False
+    if begins and _is_rebuilt(spoilt):
+        return Address.ERRORS, True
     if clean:
         mixed = [one for one in spoilt if _is_mixed(one, clean)]
         return (Address.DOUBLED, False) if len(mixed) * 2 > len(spoilt) else (Address.ERRORS, True)
@@ -103,6 +109,42 @@ def _is_mixed(one: Listened, clean: Sequence[Listened]) -> bool:
             different = sum(a != b for a, b in zip(one.body, other.frame, strict=False))
             return len(one.body) != len(other.frame) or different >= max(2.0, MIXED * len(other.frame))
     return len(one.body) > _size(one.request)
+
+
+def _damage(spoilt: Sequence[Listened], clean: Sequence[Listened]) -> float:
+    """Share of wrong bytes in spoilt answers: against a clean answer to the same read, else in how each must begin."""
+    shown = {one.request: one.frame for one in clean}
+    wrong = total = 0
+    for one in spoilt:
+        whole = shown.get(one.request, b"")
+        if not whole or abs(len(whole) - len(one.body)) > 1:
+            unit, function = one.request[0], one.request[1]
+            heads = (bytes((unit, function, _size(one.request) - REFUSAL_BYTES)), bytes((unit, function | 0x80)))
+            whole = min(heads, key=lambda head: _differ(head, one.body) / len(head))
+        wrong += _differ(whole, one.body)
+        total += min(len(whole), len(one.body))
+    return wrong / max(1, total)
+
+
+def _differ(one: bytes, other: bytes) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=False))
+
+
+def _is_rebuilt(spoilt: Sequence[Listened]) -> bool:
+    """Whether the bits that most answers to one read have make a whole answer, though none of them was one."""
+    alike: dict[tuple[bytes, int], list[bytes]] = {}
+    for one in spoilt:
+        if len(one.body) in (_size(one.request), REFUSAL_BYTES):
+            alike.setdefault((one.request, len(one.body)), []).append(one.body)
+    for (request, size), bodies in alike.items():
+        if len(bodies) < ENOUGH_SPOILT:
+            continue
+        columns = [bytes(column) for column in zip(*bodies, strict=True)]
+        bits = [[2 * sum((byte >> bit) & 1 for byte in one) > len(bodies) for bit in range(8)] for one in columns]
+        most = bytes(sum(1 << bit for bit in range(8) if byte[bit]) for byte in bits)
+        if [len(frame) for frame in _frames(most, request)] == [size]:
+            return True
+    return False
 
 
 def _contradicts(clean: Sequence[Listened]) -> bool:

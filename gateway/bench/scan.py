@@ -210,6 +210,10 @@ class LineScan:
         for function, address, count in CLOSER:
             tries.append(await self._ask(stream, setting, rtu_request(unit, function, address, count)))
         what, is_certain = settle(tries)
+        if any(one.sound in (Sound.GARBLED, Sound.NOISE) for one in tries) and what is not Address.UNREADABLE:
+            for function, address, count in CLOSER:  # some spoilt answers: twice as many tell errors from two devices
+                tries.append(await self._ask(stream, setting, rtu_request(unit, function, address, count)))
+            what, is_certain = settle(tries)
         best = next((one for one in tries if one.frame), first)
         found = Found(setting, unit, what, is_certain, _said(best), best.after_s * 1000)
         if what is Address.UNREADABLE:

@@ -27,6 +27,7 @@ TYPES = {
 }  # fmt: skip
 OLD = {"int": "int", "uint": "uint", "float": "float"}  # as wide as `count` says
 WIDTH = {1: "16", 2: "32", 4: "64"}
+WORDS = {"16": 1, "32": 2, "64": 4}
 CODES = {
     "b": "int8", "B": "uint8", "h": "int16", "H": "uint16", "i": "int32", "I": "uint32", "l": "int32", "L": "uint32",
     "q": "int64", "Q": "uint64", "e": "float16", "f": "float32", "d": "float64",
@@ -194,7 +195,8 @@ def _entity(found: Imported, hub: _Hub, where: str, kind: str, one: dict[str, An
     name = text(one.get("name")) or f"address {one.get('address')}"
     here = f'{where} "{name}"'
     for key in sorted(one.keys() - USED):
-        found.leave(f"{where}.{key}", f"{key}: {one[key]}", reasons.THEIRS)
+        of_device = key.endswith(("_address", "_register"))
+        found.leave(f"{where}.{key}", f"{key}: {one[key]}", reasons.PLATFORM if of_device else reasons.THEIRS)
     address = whole(one.get("address", one.get("register")))
     if address is None or not 0 <= address <= 0xFFFF:
         found.leave(here, f"address: {one.get('address')}", reasons.NO_ADDRESS)
@@ -231,7 +233,8 @@ def _bits(
     device: FoundDevice, here: str, name: str, function: int, address: int, one: dict[str, Any], common: dict[str, Any]
 ) -> None:
     for at in range(_count(one)):
-        point = keys(function, address + at) if function < 3 else keys(function, address + at // 16, bit=at % 16)
+        # of registers the next one is the next register's lowest bit, not the next bit
+        point = keys(function, address + at, bit=None if function < 3 else 0)
         device.points.append(Found(_named(name, at), here, point | common))
 
 
@@ -268,6 +271,9 @@ def _switch(
         words = {word: whole(verify.get(f"state_{word}", one.get(f"command_{word}"))) for word in ("off", "on")}
         if read > 2 and None not in words.values() and words["off"] != words["on"]:
             state["enum"] = words
+        elif read > 2:
+            said = {key: verify[key] for key in ("state_on", "state_off") if key in verify}
+            found.leave(here, f"verify: {said}", reasons.MANY_VALUES)
         device.points.append(Found(f"{name} state", here, state))
 
 
@@ -302,7 +308,7 @@ def _sensor(
     if not kind:
         found.leave(here, f"data_type: {said}", reasons.NO_TYPE)
         return
-    words = {"16": 1, "32": 2, "64": 4}.get(kind[-2:], 1)
+    words = WORDS.get(kind[-2:], 1)
     for at in range(_count(one)):
         point = keys(function, address + at * words, kind, order) | _meaning(found, here, one, kind)
         if is_number:
@@ -384,4 +390,7 @@ def _structure(found: Imported, here: str, name: str, said: str, order: str) -> 
             elif code != "x":
                 found.leave(here, f"structure: {said} ({code})", reasons.NO_TYPE)
             at += size
+    if order in ("CDAB", "DCBA"):  # all registers were turned round together: the first value is in the last ones
+        total = -(-at // 2)
+        values = [(total - start - WORDS.get(kind[-2:], 1), kind, how) for start, kind, how in values]
     return [(_named(name, n), register, kind, how) for n, (register, kind, how) in enumerate(values)]

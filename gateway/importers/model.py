@@ -139,8 +139,9 @@ def unit_of(said: object) -> str | None:
     if not name or name in ("none", "None", "N/A", "-"):
         return ""
     plain = name.rsplit(":", 1)[-1].rsplit("/", 1)[-1] if "://" in name or name.startswith(("om", "qudt")) else name
-    if plain.casefold() in _UNITS:
-        return _UNITS[plain.casefold()]
+    known = _UNITS.get("".join(plain.casefold().split()))
+    if known:
+        return known
     if plain in UNITS:
         return plain
     return spelled(plain) or None

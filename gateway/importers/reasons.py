@@ -60,6 +60,13 @@ DESCENDING = Both("addresses stand low word first: order turned", "주소가 하
 FLOAT_TWO = Both(
     "deprecated alias there: an unsigned integer, not a float", "실수가 아니라 부호 없는 정수의 옛 이름입니다"
 )
+NO_FLOAT = Both(
+    "one register is hardly a float, and the file does not say what it holds: taken for a signed integer without a "
+    "scale. Compare one value with the device's display",
+    "레지스터 하나에 실수가 들어가기 어렵고 파일에 형식이 없어 부호 있는 정수(scale 없음)로 보았습니다. "
+    "장치 표시값과 비교하십시오",
+)
+TWICE = Both("stands in the file twice", "파일에 두 번 적혀 있습니다")
 NO_BAUD = Both("the line settings are not in the file", "파일에 회선 설정이 없습니다")
 NO_POINT = Both("it has no point that could be read", "읽을 수 있는 포인트가 없습니다")
 NOT_A_NUMBER = Both("not a number", "숫자가 아닙니다")

@@ -45,9 +45,11 @@ FORMATS = {
     "application/vnd.oma.lwm2m+json": "lwm2m+json",
 }  # fmt: skip
 SCHEMES = {"modbus": "tcp", "modbus+tcp": "tcp", "modbus+rtu": "serial", "coap": "coap", "coaps": "coap"}
+SCALES = ("multiplier", "scaling")  # terms of the OPC UA edge translators: value = raw * term
 USED = {
     "function", "entity", "unitid", "address", "quantity", "pollingtime", "mostsignificantbyte", "mostsignificantword",
     "zerobasedaddressing", "type", "timeout", "range", "offset", "length",
+    "pollinginterval", *SCALES,
 }  # fmt: skip
 
 
@@ -233,11 +235,17 @@ def _modbus(
     if (function > 2 and not kind) or (function < 3 and quantity > 1):
         found.leave(where, f"{one.get('type')} in {quantity}", reasons.NO_TYPE if function > 2 else reasons.MANY_VALUES)
         return
+    if kind == "float16" and not text(way.terms.get("type")):
+        found.leave(where, f"{one.get('type')} in 1 register", reasons.NO_FLOAT)
+        kind = "int16"
     point = keys(function, address, "uint16" if kind == "bool" else kind, order)
     if kind == "bool":
         point["kind"] = "state"
     point |= _meaning(found, where, one, is_bit=function < 3)
-    polled = number(way.terms.get("pollingtime"))
+    scale = next((number(way.terms[term]) for term in SCALES if term in way.terms), 1)
+    if scale not in (None, 0, 1) and function > 2 and kind != "bool":
+        point["scale"] = scale
+    polled = number(way.terms.get("pollingtime", way.terms.get("pollinginterval")))
     if polled and polled > 0:
         point["period_s"] = polled / 1000
     if writes and function in (1, 3):

@@ -2,9 +2,11 @@
 
     STATE/configuration/state.json      the record below: written whole, durable before anything rests on it
     STATE/configuration/N/site.toml     generation N, and profiles/FAMILY/NAME.toml beside it
+    STATE/configuration/sending         the number of the generation that the half that sends goes by
 
-A site file that is named on the command line stands for the generation that goes back to it, for as long as it is as
-it was then (its SHA-256 is in the record): what a center sent since goes on. Edited since, it stands for itself again.
+A site file that is named on the command line stands for the generation that goes back to it, for as long as it and
+the profiles of its own folders are as they were then (their SHA-256 is in the record): what a center sent since goes
+on. Edited since, it stands for itself again.
 Paths in a generation are those of the file that was named. No devices, no signatures.
 """
 
@@ -15,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +26,7 @@ from typing import Any
 import tomli
 
 FOLDER, RECORD, SITE, PROFILES = "configuration", "state.json", "site.toml", "profiles"
+SENDING = "sending"
 IDLE, RECEIVED, VALIDATED, TRIAL, KEPT, REVERTED = "Idle", "Received", "Validated", "Trial", "Kept", "Reverted"
 FOLLOWS: Mapping[str, frozenset[str]] = {
     IDLE: frozenset((KEPT, RECEIVED)),
@@ -37,8 +41,8 @@ KEPT_BEHIND = 3  # generations that stay on disk
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`current` is in use, unless a `candidate` is on trial; 0 for none. `base`: SHA-256 of the named file that
-    `current` goes back to. `sequence`: of the last signed configuration that was tried."""
+    """`current` is in use, unless a `candidate` is on trial; 0 for none. `base`: what `base_of` gave for the
+    named file that `current` goes back to. `sequence`: of the last signed configuration that was tried."""
 
     state: str = IDLE
     current: int = 0
@@ -72,7 +76,8 @@ def read(state_dir: str | Path) -> Record:
         found = json.loads((Path(state_dir) / FOLDER / RECORD).read_text(encoding="utf-8"))
         names = {field.name for field in fields(Record)}
         made = Record(**{name: value for name, value in found.items() if name in names})
-        return made if made.state in FOLLOWS and isinstance(made.current, int) else Record()
+        alike = all(type(getattr(made, field.name)) is type(field.default) for field in fields(Record))
+        return made if alike and made.state in FOLLOWS else Record()
     except (OSError, ValueError, TypeError, AttributeError):
         return Record()
 
@@ -80,9 +85,12 @@ def read(state_dir: str | Path) -> Record:
 def write(state_dir: str | Path, record: Record) -> None:
     """Durable when it returns. Raises OSError; then the old record stands."""
     folder = Path(state_dir) / FOLDER
+    is_new = not folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / RECORD, json.dumps(asdict(record), ensure_ascii=False, indent=1).encode())
     _sync(folder)
+    if is_new:
+        _sync(folder.parent)
 
 
 def folder_of(state_dir: str | Path, number: int) -> Path:
@@ -136,15 +144,34 @@ def digest(path: str | Path) -> str:
         return ""
 
 
+def base_of(site: str | Path) -> str:
+    """SHA-256 of a site file and the profiles of its own folders, "" where it cannot be read."""
+    whole = hashlib.sha256()
+    try:
+        whole.update(hashlib.sha256(Path(site).read_bytes()).digest())
+    except OSError:
+        return ""
+    folders = _gateway_of(site).get("profiles", [])
+    for name in folders if isinstance(folders, list) else []:
+        for path in sorted((Path(site).absolute().parent / str(name)).glob("*/*.toml")):
+            whole.update(f"{path.parent.name}/{path.name} {digest(path)}\n".encode())
+    return whole.hexdigest()
+
+
 def state_dir_of(site: str | Path) -> Path | None:
     """Where the state of a site lies, by its own file; None where that cannot be told."""
+    gateway = _gateway_of(site)
+    named = gateway.get("state_dir", "state") if gateway else None
+    return Path(site).absolute().parent / named if isinstance(named, str) else None
+
+
+def _gateway_of(site: str | Path) -> Mapping[str, Any]:
     try:
         with open(site, "rb") as file:
             gateway = tomli.load(file).get("gateway", {})
     except (OSError, ValueError):
-        return None
-    named = gateway.get("state_dir", "state") if isinstance(gateway, dict) else None
-    return Path(site).absolute().parent / named if isinstance(named, str) else None
+        return {}
+    return gateway if isinstance(gateway, dict) else {}
 
 
 def file_of(site: str | Path) -> Path:
@@ -153,10 +180,31 @@ def file_of(site: str | Path) -> Path:
     if state is None:
         return Path(site)
     record = read(state)
-    if not record.in_use or record.base != digest(site):
+    if not record.in_use or record.base != base_of(site):
         return Path(site)
-    found = folder_of(state, record.in_use) / SITE
-    return found if found.is_file() else Path(site)
+    found = (folder_of(state, number) / SITE for number in (record.in_use, record.current) if number)
+    return next((file for file in found if file.is_file()), Path(site))
+
+
+def number_of(file: Path) -> int:
+    """Of the generation that a file from `file_of` is in; 0 for the named file itself."""
+    return int(file.parent.name) if file.parent.parent.name == FOLDER and file.parent.name.isdigit() else 0
+
+
+def tell_sending(state_dir: str | Path, number: int) -> None:
+    """The half that sends goes by this one. Where the disk does not take it none is acknowledged."""
+    folder = Path(state_dir) / FOLDER
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / SENDING, str(number).encode())
+
+
+def sending(state_dir: str | Path) -> int:
+    """The one that the half that sends goes by, 0 for the named file, -1 where it has not told."""
+    try:
+        return int((Path(state_dir) / FOLDER / SENDING).read_bytes())
+    except (OSError, ValueError):
+        return -1
 
 
 def _write(path: Path, content: bytes) -> None:

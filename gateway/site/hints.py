@@ -19,7 +19,8 @@ from protocols.serial.points import Field
 CLOSE = 1e-6
 SCALES = (0.1, 0.01, 0.001, 0.0001, 1.0, 10.0, 100.0, 1000.0)
 ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
-TYPES = ("uint16", "int16", "uint32", "int32", "float32", "bcd16", "bcd32", "uint64", "int64", "float64")
+TYPES = ("uint16", "int16", "uint32", "int32", "float32", "bcd16", "bcd32", "uint64", "int64", "float64", "mod10k32",
+         "mod10k64")  # fmt: skip
 PREFIXES = (40001, 30001, 10001)
 
 

@@ -548,6 +548,20 @@ MESSAGES: dict[str, Message] = {
         "설명서와 비교하십시오. 이 포인트의 캡처가 있으면 확인됩니다",
         warning=True,
     ),
+    "CG-1115": Message(
+        "nan {raw} of {type} is {meant}, which means {value} {unit}: a believable reading",
+        "{type}의 nan {raw}은(는) {meant}이고 {value} {unit}에 해당하는 정상 범위의 값입니다",
+        "compare with the manual: signed values mostly have {most} or its negative for this; or the type is unsigned",
+        "설명서와 비교하십시오. 부호 있는 값은 보통 {most} 또는 그 음수를 씁니다. 아니면 부호 없는 type입니다",
+        warning=True,
+    ),
+    "CG-1116": Message(
+        "rollover {rollover} is never reached: {type} with this scale and offset ends at {most}",
+        "rollover {rollover}에는 도달할 수 없습니다. 이 scale과 offset의 {type}은(는) {most}까지입니다",
+        "give rollover in the point's unit, after scale; else each new start adds what was never counted",
+        "rollover는 scale을 적용한 포인트 단위로 쓰십시오. 아니면 0으로 돌아갈 때마다 없던 양이 더해집니다",
+        warning=True,
+    ),
     # credentials, checked together with the site that names them
     "CG-4001": Message(
         'there is no OSCORE context in "{folder}"',

@@ -16,6 +16,7 @@ class Reach(NamedTuple):
 
 _INTEGER = re.compile(r"(u?)int(8|16|24|32|48|64)(?:[lb]e)?|([ui])(8|16|24|32|48|64)(?:[lb]e)?")
 _BCD = re.compile(r"bcd(\d+)")
+_MOD10K = re.compile(r"mod10k(32|64)")  # four digits for each 16 bits, of one sign
 
 
 def reach(spec: Any) -> Reach | None:
@@ -27,6 +28,9 @@ def reach(spec: Any) -> Reach | None:
         return Reach(f"{name} with this mask", 0, spec.mask >> getattr(spec, "shift", 0))
     if match := _BCD.fullmatch(name):
         return Reach(name, 0, 10 ** (int(match[1]) // 4) - 1)
+    if match := _MOD10K.fullmatch(name):
+        most = 10_000 ** (int(match[1]) // 16) - 1
+        return Reach(name, -most, most)
     if match := _INTEGER.fullmatch(name):
         bits, is_signed = int(match[2] or match[4]), not name.startswith("u")
         return Reach(name, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else Reach(name, 0, 2**bits - 1)

@@ -28,6 +28,8 @@ from gateway.wire import coap
 
 WITHIN_S = 100.0
 LOOK_S = 1.0
+LOST_S = 3600.0 + 120.0  # the longest probation, and the way back from it
+HERE_LOST_S = 60.0  # a process that is started again
 
 Ask = Callable[[], Mapping[str, Any]]
 
@@ -50,13 +52,13 @@ def apply(site: str, new: str, *, by: str, wait: bool, json: bool) -> int:
         return request(socket, {"configure": name, "by": by, "local": True}, WITHIN_S)
 
     code, answer = asked(site, hand_over)
-    return code or _begun(answer, lambda: _status(site), wait, json)
+    return code or _begun(answer, lambda: _status(site), wait, json, HERE_LOST_S)
 
 
 def back(site: str, *, by: str, wait: bool, json: bool) -> int:
     """To the generation before, or out of a trial."""
     code, answer = asked(site, lambda socket: request(socket, {"revert": True, "by": by}, WITHIN_S))
-    return code or _begun(answer, lambda: _status(site), wait, json)
+    return code or _begun(answer, lambda: _status(site), wait, json, HERE_LOST_S)
 
 
 def status(site: str, *, json: bool) -> int:
@@ -109,7 +111,7 @@ def _status(site: str) -> Mapping[str, Any]:
     return {} if code else answer
 
 
-def _begun(answer: Any, look: Ask, wait: bool, json: bool) -> int:
+def _begun(answer: Any, look: Ask, wait: bool, json: bool, lost_s: float = LOST_S) -> int:
     """Follow a trial to its end, which the gateway's probation bounds."""
     if failed := refusal(answer):
         return failed
@@ -117,12 +119,19 @@ def _begun(answer: Any, look: Ask, wait: bool, json: bool) -> int:
     if not json:
         print(f"generation {number} is in use, on trial / {number}번 설정 시험 중", file=sys.stderr)
     state: Mapping[str, Any] = {"state": TRIAL, "candidate": number}
+    heard_s = time.monotonic()
     while wait and state.get("state") == TRIAL:
         time.sleep(LOOK_S)
         try:
-            state = look() or state
-        except Trouble:
-            continue  # the line is cut, perhaps by this very configuration: it comes back either way
+            found = look()
+        except Trouble as bad:  # the line is cut, perhaps by this very configuration: it comes back either way
+            found = {}
+            if time.monotonic() - heard_s > lost_s:
+                return asking.said(bad)
+        if found:
+            state, heard_s = found, time.monotonic()
+        elif time.monotonic() - heard_s > lost_s:
+            return 2
     if wait:
         _show(state, json)
     return 1 if state.get("state") == REVERTED else 0

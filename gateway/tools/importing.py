@@ -66,6 +66,7 @@ def made(found: Imported, file: str, family: str) -> list[Written]:
     """The profiles of what was found, less what `citygate check` refuses. Raises Unusable (CG-5173) for none."""
     source = f"{found.format}: {Path(file).name}"
     for device in found.devices:
+        _said_once(found, device)
         _proved(found, device, source, family)
     usable = [device for device in found.devices if device.points]
     if not usable:
@@ -78,6 +79,16 @@ def made(found: Imported, file: str, family: str) -> list[Written]:
             next_ko=f"{found.format} 형식으로 보았습니다. 아니면 --from으로 지정하십시오",
         )
     return profiles(usable, family)
+
+
+def _said_once(found: Imported, device: FoundDevice) -> None:
+    kept: list[Found] = []
+    for point in device.points:
+        if any((point.name, point.keys) == (one.name, one.keys) for one in kept):
+            found.leave(point.where, point.name, reasons.TWICE)
+        else:
+            kept.append(point)
+    device.points = kept
 
 
 def _proved(found: Imported, device: FoundDevice, source: str, family: str) -> None:

@@ -179,9 +179,11 @@ _DTYPES = {
     "int32": "<i4",
     "float32": "<f4",
     "bcd32": "<u4",
+    "mod10k32": "<u4",
     "uint64": "<u8",
     "int64": "<i8",
     "float64": "<f8",
+    "mod10k64": "<u8",
 }
 
 
@@ -342,6 +344,14 @@ def _bcd(raw: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return nibbles @ (10.0 ** np.arange(len(shifts))), (nibbles > 9).any(axis=-1)
 
 
+def _mod10k(raw: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Four decimal digits a register, each as a signed number. Beyond 9999, or with two signs, it is no number."""
+    words = np.ascontiguousarray(raw).view("<i2").reshape(*raw.shape, -1).astype(np.int64)
+    least, most = words.min(axis=-1), words.max(axis=-1)
+    wrong: NDArray[np.bool_] = (least < -9999) | (most > 9999) | ((least < 0) & (most > 0))
+    return (words @ 10_000 ** np.arange(words.shape[-1])).astype(np.float64), wrong
+
+
 def _date48(raw: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Two decimal digits each of seconds, minutes, hours, day, month and year since 2000, to unix seconds."""
     values, invalid = _bcd(raw.reshape(len(raw), -1, 6))
@@ -375,7 +385,14 @@ def _unix(
     return ((first + day - 1) * 86_400 + hour * 3600 + minute * 60 + second).astype(np.float64), wrong
 
 
-_UNUSUAL = {"bcd16": _bcd, "bcd32": _bcd, "date48": _date48, "date64": _date64}
+_UNUSUAL = {
+    "bcd16": _bcd,
+    "bcd32": _bcd,
+    "mod10k32": _mod10k,
+    "mod10k64": _mod10k,
+    "date48": _date48,
+    "date64": _date64,
+}
 
 
 # ---- captures

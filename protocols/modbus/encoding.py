@@ -25,6 +25,7 @@ _INTEGERS = {"uint16": (2, False), "int16": (2, True), "uint32": (4, False), "in
 }
 _FLOATS = {"float16": ("<e", 2.0**-11), "float32": ("<f", 2.0**-24), "float64": ("<d", 2.0**-53)}
 _DIGITS = {"bcd16": 4, "bcd32": 8}
+_MOD10K = {"mod10k32": 2, "mod10k64": 4}
 
 
 class WriteRequest(NamedTuple):
@@ -93,6 +94,11 @@ def _least_first(spec: Register, raw: float) -> bytes:
         if not 0 <= whole < 10 ** _DIGITS[spec.type]:
             raise ValueError(f"beyond {spec.type}")
         data = bytes.fromhex(f"{whole:0{_DIGITS[spec.type]}d}")[::-1]
+    elif spec.type in _MOD10K:
+        if abs(whole) >= 10_000 ** _MOD10K[spec.type]:
+            raise ValueError(f"beyond {spec.type}")
+        sign, words = (-1 if whole < 0 else 1), range(_MOD10K[spec.type])
+        data = b"".join(struct.pack("<h", sign * (abs(whole) // 10_000**word % 10_000)) for word in words)
     elif spec.type in _INTEGERS:
         size, signed = _INTEGERS[spec.type]
         try:

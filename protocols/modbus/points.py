@@ -12,7 +12,7 @@ from protocols.api import Device, Link, Point
 Function = Literal[1, 2, 3, 4]
 Type = Literal[
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
-    "float16", "float32", "float64", "bcd16", "bcd32", "date48", "date64",
+    "float16", "float32", "float64", "bcd16", "bcd32", "mod10k32", "mod10k64", "date48", "date64",
 ]  # fmt: skip
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 
@@ -29,9 +29,11 @@ WORDS: dict[str, int] = {
     "int32": 2,
     "float32": 2,
     "bcd32": 2,
+    "mod10k32": 2,
     "uint64": 4,
     "int64": 4,
     "float64": 4,
+    "mod10k64": 4,
 }
 BYTES = {"uint8": 1, "int8": 1}  # types narrower than their registers
 COILS = (1, 2)  # functions that read single bits
@@ -46,6 +48,8 @@ class Register:
     BADC and DCBA the same with the bytes of each word swapped; for 64 bits the same rules over four words.
     `uint8` and `int8` are the low byte of a register, with order BADC the high one. `date48` is six BCD bytes (year,
     month, day, hour, minute, second), `date64` the four registers of IEC 60870-5's CP56; both come as unix seconds.
+    `mod10k32` and `mod10k64` are registers of four decimal digits each (power meters' "modulo 10000", "Mod10"): high *
+    10000 + low, all of one sign.
     `bit` 0..15 picks one bit of a register (0 is the least); `mask` keeps bits in place, `shift` then moves them down;
     `nan` lists raw values, before mask and scale, by which the device says "not available".
     """

@@ -83,6 +83,37 @@ def test_two_devices_alone_on_a_line_are_told_too() -> None:
     assert codes(report)[0] in ("CG-5104", "CG-5105")
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_hardly_any_pair_within_half_a_character_passes_for_one(alone: bool) -> None:
+    """The hardest: as good as in step, so that some answers come through whole, or both say the same."""
+    others = [] if alone else [slave(9, 7)]
+    reports = [
+        scan(Bus([slave(5, value), slave(5, second, delay_s=delay), *others], seed=seed), range(4, 10))
+        for seed, (value, second) in enumerate([(0xD1AC, 0xD1AC), (0x3D09, 0x3D09), (0x9948, 0x2D75), (0xAC5C, 0x0386)])
+        for delay in (0.004, 0.0043)
+    ]
+    told = [one for report in reports for one in report.found if (one.unit, one.what) == (5, Address.DOUBLED)]
+    assert len(told) >= len(reports) - 1
+    assert max(report.requests for report in reports) < 60
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.8, 1.0])
+def test_a_device_whose_answers_are_nearly_all_spoilt_is_one_device(rate: float) -> None:
+    """One bit of each answer is wrong: what most answers to one read agree on is the answer."""
+    for seed in range(6):
+        spoilt = slave(4, 0x1234 + seed)
+        spoilt.fault, spoilt.fault_rate = CRC, rate
+        report = scan(Bus([spoilt], seed=seed), range(3, 7))
+        assert [(f.unit, f.what) for f in report.found] == [(4, Address.ERRORS)]
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2])
+def test_noise_makes_no_two_devices_of_one(noise: float) -> None:
+    for seed in range(6):
+        report = scan(Bus([slave(4, 0x3039), slave(6, 3)], seed=seed, noise=noise), range(3, 8))
+        assert {f.what for f in report.found} <= {Address.DEVICE, Address.ERRORS}
+
+
 def test_a_silent_line_is_called_silent() -> None:
     assert codes(scan(Bus([]), range(1, 12))) == ["CG-5100"]
 

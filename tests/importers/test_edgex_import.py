@@ -110,3 +110,16 @@ def test_json_and_envelopes() -> None:
     text = """[{"apiVersion": "v3", "profile": {"name": "x", "deviceResources": [{"name": "a", "attributes":
     {"primaryTable": "INPUT_REGISTERS", "startingAddress": 2}, "properties": {"valueType": "Uint16"}}]}}]"""
     assert read(text).devices[0].points[0].keys == {"function": 4, "address": 2, "type": "uint16"}
+
+
+def test_units_are_known_in_words() -> None:
+    resource = "attributes: {primaryTable: HOLDING_REGISTERS, startingAddress: 2, rawType: Int16}"
+    found = edgex(
+        parse(
+            "x.yaml",
+            f"deviceResources:\n- {{name: T, {resource}, properties: {{valueType: Float32, scale: '0.01', "
+            "units: degrees Celsius}}}}".replace("}}}}", "}}"),
+            "edgex",
+        )
+    )
+    assert found.devices[0].points[0].keys["unit"] == "Cel"

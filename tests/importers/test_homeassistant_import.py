@@ -44,7 +44,7 @@ modbus:
       - {name: Model, address: 70, slave: 1, data_type: string, count: 4}
       - {name: "전압", address: 80, device_address: 2, unit_of_measurement: V}
     binary_sensors:
-      - {name: Alarm, address: 90, slave: 1, input_type: holding, virtual_count: 17}
+      - {name: Alarm, address: 90, slave: 1, input_type: holding, virtual_count: 2}
     switches:
       - {name: Pump, address: 13, slave: 1, write_type: coil, verify: {input_type: discrete_input, address: 14}}
       - {name: Mode, address: 95, slave: 1, command_on: 5, command_off: 2, verify: }
@@ -72,13 +72,13 @@ def test_sensors_decode_as_home_assistant_would(tmp_path: Path) -> None:
     put(30, struct.pack(">hf", -3, 0.75))
     put(40, struct.pack("<I", 1_000_000))
     put(50, struct.pack(">HH", 0xFFFE, 0xFFFF))
-    put(90, b"\x80\x01\x00\x02")
+    put(90, b"\x80\x01\x00\x02\x00\x03")
     put(95, b"\x00\x05")
     got = values(found, tmp_path, 3, 0, bytes(data))
     assert got["temperature"] == 23.5
     assert (got["energy"], got["pair"], got["pair_1"]) == (12.5, 0x1234, 0x5678)
     assert (got["custom"], got["custom_1"], got["little"], got["old"]) == (-3.0, 0.75, 1_000_000.0, -2.0)
-    assert [got["alarm" if not n else f"alarm_{n}"] for n in (0, 1, 15, 16, 17)] == [1, 0, 1, 0, 1]
+    assert [got[name] for name in ("alarm", "alarm_1", "alarm_2")] == [1, 0, 1]  # the lowest bit of each register
     assert got["mode"] == 5.0
 
 
@@ -134,6 +134,23 @@ switch:
     assert (device.url, device.unit) == ("rtu+tcp://10.0.0.9:4001", 5)
     packages = "homeassistant: {packages: {p: {modbus: [{type: tcp, host: h, sensors: [{name: a, address: 1}]}]}}}"
     assert read(packages).devices[0].url == "tcp://h:502"
+
+
+def test_words_of_a_structure_are_turned_round_together(tmp_path: Path) -> None:
+    """What the other system does before it takes them apart: the first value stands in the last registers."""
+    row = "{name: c, address: 0, data_type: custom, count: 5, structure: '>fhf', swap: word}"
+    found = read(f"modbus: {{type: tcp, host: h, sensors: [{row}]}}")
+    words = struct.unpack(">5H", struct.pack(">fhf", 1.5, -7, 2.25))
+    assert values(found, tmp_path, 3, 0, struct.pack(">5H", *reversed(words))) == {"c": 1.5, "c_1": -7, "c_2": 2.25}
+
+
+def test_parts_of_one_light_and_lists_of_states_are_named() -> None:
+    found = read(
+        "modbus: {type: tcp, host: h, lights: [{name: dim, address: 13, brightness_address: 14}],\n"
+        " switches: [{name: s, address: 11, verify: {address: 12, state_on: [25, 26], state_off: 1}}]}"
+    )
+    assert "brightness_address: 14: several registers that are controlled together" in whys(found)
+    assert "state_on': [25, 26]" in whys(found)
 
 
 def test_values_of_no_use_are_left(tmp_path: Path) -> None:

@@ -33,6 +33,20 @@ def test_the_format_is_seen(text: str, name: str) -> None:
     assert format_of("f", text) == name
 
 
+def test_what_stands_there_twice_is_taken_once() -> None:
+    row = '{ address = 200, name = "v", type = "FLOAT32" }'
+    found = IMPORTERS["telegraf"](
+        parse(
+            "f",
+            f"[[inputs.modbus]]\n[[inputs.modbus.request]]\nregister = 'input'\nfields = [{row}, {row}]",
+            "telegraf",
+        )
+    )
+    (one,) = made(found, "f", "other")
+    assert one.names == ["v"]
+    assert [left.why.en for left in found.left] == ["stands in the file twice"]
+
+
 @pytest.mark.parametrize(
     ("text", "format", "line", "words"),
     [

@@ -158,3 +158,44 @@ def test_actions_models_and_nonsense_are_named() -> None:
     assert "events.done" in said
     assert "Drum" in said
     assert "properties.c: no form" in said
+
+
+def test_scales_of_edge_translators_carry_over() -> None:
+    """Terms beyond the binding by which OPC UA's translators scale a register: left behind, every value were wrong."""
+    number = {"type": "number", "unit": "V"}
+    found = thing(
+        modbus(
+            v=number | {"forms": [form("22?quantity=1", type="xsd:short", entity="HoldingRegister", multiplier=0.1)]},
+            a=number | {"forms": [form("24", type="xsd:unsignedShort", entity="InputRegister", scaling="0.01")]},
+        )
+    )
+    assert (keys(found)["v"]["scale"], keys(found)["a"]["scale"]) == (0.1, 0.01)
+    assert "multiplier" not in whys(found)
+
+
+def test_a_number_in_one_register_is_no_half_float() -> None:
+    found = thing(modbus(p={"type": "number", "forms": [form("26", entity="HoldingRegister")]}))
+    assert keys(found)["p"]["type"] == "int16"
+    assert "hardly a float" in whys(found)
+    half = form("26", entity="HoldingRegister", type="xsd:float")
+    assert keys(thing(modbus(p={"type": "number", "forms": [half]})))["p"]["type"] == "float32"
+
+
+def test_the_example_of_node_wot_is_read_as_it_is_meant() -> None:
+    """Functions by number, address and count in `modbus:range`, a form for each direction."""
+
+    def two(read: int, write: int, span: list[int]) -> list[dict[str, Any]]:
+        return [
+            {"href": "modbus://127.0.0.1:60000", "op": [op], "modbus:function": code, "modbus:range": span,
+             "modbus:unitID": 7, "contentType": "application/octet-stream;length=2"}
+            for op, code in (("writeproperty", write), ("readproperty", read))
+        ]  # fmt: skip
+
+    properties = {
+        "coil": {"type": "boolean", "forms": two(1, 5, [0, 1])},
+        "register": {"type": "integer", "forms": two(3, 6, [8])},
+    }
+    found = thing({"@context": "https://www.w3.org/2019/wot/td/v1", "title": "T", "properties": properties})
+    assert keys(found)["coil"] == {"function": 1, "address": 0, "kind": "state", "writable": [0, 1]}
+    assert keys(found)["register"] == {"function": 3, "address": 8, "type": "int16"}
+    assert (found.devices[0].unit, found.devices[0].url) == (7, "tcp://127.0.0.1:60000")

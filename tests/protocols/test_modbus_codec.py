@@ -152,6 +152,22 @@ def test_bcd_in_every_order(order: str) -> None:
     assert math.isnan(value(bytes.fromhex("ffff"), type="bcd16"))
 
 
+@given(st.integers(-(10**16) + 1, 10**16 - 1), st.sampled_from(sorted(ORDERS)), st.booleans())
+def test_four_digits_a_register_in_every_order(number: int, order: str, wide: bool) -> None:
+    """Power meters' "modulo 10000": each register a signed number of four digits, all of one sign."""
+    count = 4 if wide else 2
+    number = number if wide else number % 10**8 * (1 if number >= 0 else -1)
+    sign, digits = (-1 if number < 0 else 1), f"{abs(number):0{4 * count}d}"
+    words = [sign * int(digits[at : at + 4]) for at in range(0, 4 * count, 4)]
+    data = on_the_wire(struct.pack(f">{count}h", *words), order)
+    assert value(data, type="mod10k64" if wide else "mod10k32", order=order) == float(number)
+
+
+@pytest.mark.parametrize("words", [(10_000, 0), (0, -10_000), (0x8000, 0), (1, -1), (-1, 1)])
+def test_more_than_four_digits_a_register_are_no_number(words: tuple[int, int]) -> None:
+    assert math.isnan(value(struct.pack(">2H", *(word & 0xFFFF for word in words)), type="mod10k32"))
+
+
 def test_bits_and_masks_share_a_register() -> None:
     points = [
         *(peers.point(i, METER, 0, bit=i) for i in range(16)),

@@ -26,7 +26,8 @@ from protocols.modbus.tcp import TcpReader
 from protocols.testing import FakeStream
 
 METER = peers.device()
-TYPES = ("uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64", "bcd16", "bcd32")
+TYPES = ("uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64", "bcd16", "bcd32",
+         "mod10k32", "mod10k64")  # fmt: skip
 
 
 def writable(address: int = 0, limits: tuple[float, float] = (-1e18, 1e18), **keys: Any) -> Point:
@@ -60,6 +61,7 @@ def test_what_is_encoded_decodes_to_it(kind: str, order: str, value: float, scal
         (40000.0, {"type": "int16"}),
         (1e6, {"type": "float16"}),
         (12345.0, {"type": "bcd16"}),
+        (-1e8, {"type": "mod10k32"}),
         (65535.0, {"nan": (0xFFFF,)}),
         (-1.0, {"type": "int16", "nan": (0xFFFF,)}),
         (math.nan, {"type": "float32"}),

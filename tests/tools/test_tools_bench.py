@@ -99,7 +99,8 @@ def test_scan_of_a_host_names_its_units(capsys: pytest.CaptureFixture[str]) -> N
         (["read", "--profile", "water/none-such", "--link", "/dev/none-such"], "CG-5111"),
         (["scan", "nonsense:1"], "CG-5111"),
         (["simulate", "water/tuf-2000m", "--set", "flwo=1"], "CG-5110"),
-        (["simulate", "air/ruuvi-ruuvitag-df5"], "CG-5111"),
+        (["simulate", "air/ruuvi-ruuvitag-df5", "--on", "tcp:0"], "CG-5111"),
+        (["simulate", "air/ruuvi-ruuvitag-df5", "--on", "ble:zz"], "CG-5111"),
         (["simulate", "water/tuf-2000m", "--on", "tcp:0", "--fault", "crc"], "CG-5111"),
     ],
 )
