@@ -37,14 +37,16 @@ class Coverage:
         since_ns: int = 0,
         listens: Set[int] = frozenset(),
         asked: Set[int] = frozenset(),
+        going_on: Set[int] = frozenset(),
     ) -> None:
         """`started_ns`: nothing is asked before; `since_ns`: this process exists, 0 for the same. `asked`: of those
-        that listen, the ones whose first reading is the answer to a question (an observed resource)."""
+        that listen, the ones whose first reading is the answer to a question (an observed resource). `going_on`:
+        their link was never closed, and what it read meanwhile is delivered."""
         self._old_boot = "" if covered_boot == boot else covered_boot
         self._reason = "stopped" if clean else "crash"
         self._started_ns, self._since_ns = started_ns, since_ns or started_ns
         self._period_ns = [round(channel.period_s * 1e9) for channel in channels]
-        self._listens, self._asked = listens, asked
+        self._listens, self._asked, self._going_on = listens, asked, going_on
         self._channels = [c for c in channels if c.kind is not Kind.WAVEFORM]
         self._known = {c.index: covered[c.name] for c in self._channels if c.name in covered}
         self._unheard: dict[int, tuple[str, int]] = {}  # listening: why, and the last reading delivered
@@ -57,6 +59,8 @@ class Coverage:
         for channel in self._channels:
             index, listens = channel.index, channel.index in self._listens
             low = self._known.get(index)
+            if low is not None and index in self._going_on:
+                continue
             resumes_ns = self._since_ns if listens else self._started_ns
             if listens:
                 same = low is not None and not self._old_boot

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import signal
@@ -55,6 +56,7 @@ log = logging.getLogger("citygate.field")
 TICK_S = 1.0
 FIRST_COMMIT_S = 2.0  # polling does not wait longer for a disk that is slow
 LEVELS_NS = 600_000_000_000  # baselines older than this may have drifted away
+MEMORY, MEMORY_NS = "link/", 60_000_000_000  # names in the spool, and how often: what a kill may let in again
 FIRST_HEALTH_NS, HEALTH_NS = 3_000_000_000, 600_000_000_000
 
 
@@ -121,6 +123,7 @@ class Field:
             since_ns=since_ns,
             listens=_listening(plan) - self._going_on(plan),
             asked=_asked(plan),
+            going_on=self._going_on(plan),
         )
         maintenance = Maintenance(plan)
         offset_ns = self._offset_ns if self._clock_is_set else None
@@ -147,6 +150,10 @@ class Field:
             )
             for number, link in enumerate(plan.links)
         }
+        for name, runner in self.links.items():
+            if name not in going:
+                runner.memory = _memory(self._learnt.get(f"{MEMORY}{name}", b""))
+        self._told_memory = {name: dict(runner.memory) for name, runner in self.links.items()}
         self._work.begin(self.engine, self.links, self.spool, self.writer)
         self._commands = Commands(plan, maintenance.is_on)
         self._commands.begin(self.links, self.engine.emit, self.engine.standing)
@@ -183,10 +190,10 @@ class Field:
         good = (engine.last_quality < Quality.SENTINEL) & (engine.last_ns > 0)
         return {channel.name for channel, is_good in zip(self._plan.channels, good.tolist(), strict=True) if is_good}
 
-    async def acknowledged(self, within_s: float) -> bool:
-        """Whether a center acknowledges a message made now."""
+    async def acknowledged(self, within_s: float, upstream: str = "") -> bool:
+        """Whether a center acknowledges a message made now: the one of that name, if one is given."""
         try:
-            answer = await self._work.push({"push": "", "within_s": within_s, "by": "probation"})
+            answer = await self._work.push({"push": upstream, "within_s": within_s, "by": "probation"})
         except WorkRefused:
             return False
         return any(one["state"] == "acknowledged" for one in answer.get("upstreams", {}).values())
@@ -225,6 +232,7 @@ class Field:
         going = same_links(self._plan, following) if following is not None else frozenset()
         self._ongoing.hold(going)
         await self._ongoing.end(going)
+        self._remember()
         self.engine.close()
         await self._work.keep()
         await self._work.freezer.settle()
@@ -243,6 +251,16 @@ class Field:
         self.spool.close()
         self._lock.release()
         log.info("stopped")
+
+    def _remember(self) -> None:
+        """What readers must not believe again goes to the spool where it changed."""
+        now = {name: dict(runner.remembered()) for name, runner in self.links.items()}
+        changed = {name: one for name, one in now.items() if one != self._told_memory.get(name, {})}
+        if changed:
+            self._told_memory = now
+            self.writer.submit(
+                (), learnt={f"{MEMORY}{name}": json.dumps(one).encode() for name, one in changed.items()}
+            )
 
     async def _watch_links(self, stop: asyncio.Event) -> None:
         """What a link's task dies of ends the process: a mistake of ours must not stop a link silently."""
@@ -281,6 +299,7 @@ class Field:
     async def _tick(self, stop: asyncio.Event) -> None:
         ready = False
         health_due_ns = self._started_ns + FIRST_HEALTH_NS
+        memory_due_ns = self._started_ns + MEMORY_NS
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
@@ -296,6 +315,9 @@ class Field:
                 health_due_ns = boottime_ns() + HEALTH_NS
                 waiting = await asyncio.to_thread(self._depth)
                 self.engine.report(boottime_ns(), lambda upstream, waiting=waiting: self._facts(upstream, waiting))  # type: ignore[misc]
+            if boottime_ns() >= memory_due_ns:
+                memory_due_ns = boottime_ns() + MEMORY_NS
+                self._remember()
             self._feed()
             if not ready:
                 ready = True
@@ -497,6 +519,15 @@ async def _logged(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"lines": tail.tail.shown(int(request["log"]), level=str(request.get("level", "DEBUG")))}
 
 
+def _memory(blob: bytes) -> dict[str, int]:
+    """Counters by device, as `_remember` kept them."""
+    try:
+        found = json.loads(blob) if blob else {}
+        return {str(name): int(count) for name, count in found.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
 def _listening(plan: Plan) -> set[int]:
     """Channels of devices that speak by themselves."""
     channels = {index for device in plan.devices if device.listens for index in device.channels}
@@ -530,6 +561,9 @@ def run(site: str, *, record: str | None = None) -> int:
     except Faults as faults:
         print(faults.text(), file=sys.stderr)
         return 1
+    except SpoolError as refused:
+        print(refused, file=sys.stderr)
+        return 2
     try:
         asyncio.run(_serve(site, configuration, record))
     except SpoolError as refused:
@@ -548,22 +582,33 @@ async def _serve(site: str, configuration: Configuration, record: str | None) ->
         loop.add_signal_handler(number, over.set)
     loop.add_signal_handler(signal.SIGHUP, again.set)
     reading = asyncio.create_task(_read_again(site, configuration, again), name="reload")
+    writing = asyncio.create_task(configuration.write_again(), name="record")
     ongoing = Ongoing()
     before: Field | None = None
-    while not over.is_set():
+    plan = configuration.plan
+
+    def following() -> Plan | None:
+        """Links go on for this plan, whatever is asked for while the old one ends: that is the turn after it."""
+        nonlocal plan
         changed.clear()
         plan = configuration.plan
+        return None if over.is_set() else plan
+
+    while not over.is_set():
         field = Field(plan, since_ns, record, ongoing=ongoing, before=before, errands=configuration.errands())
         stop = asyncio.Event()
         since_ns = 0
-        field.following = lambda: None if over.is_set() else configuration.plan
+        field.following = following
         watcher = asyncio.create_task(_first_of((over, changed), stop))
+        configuration.runs(field)
         judging = asyncio.create_task(_judge(configuration, field), name="probation")
         await field.run(stop)
         watcher.cancel()
         judging.cancel()
         before = field
+    await ongoing.end()
     reading.cancel()
+    writing.cancel()
 
 
 async def _judge(configuration: Configuration, field: Field) -> None:

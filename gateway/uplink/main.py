@@ -34,7 +34,8 @@ def run(site: str) -> int:
     tail.keep()
     sys.setswitchinterval(SWITCH_S)
     try:
-        return asyncio.run(_serve(site, load_site(site)))
+        used = generations.file_of(site)  # before it is read: another one since then is followed
+        return asyncio.run(_serve(site, load_site(site), used))
     except Faults as bad:
         print(bad.text(), file=sys.stderr)
         return 1
@@ -43,7 +44,7 @@ def run(site: str) -> int:
         return 2
 
 
-async def _serve(path: str, site: Site) -> int:
+async def _serve(path: str, site: Site, used: Path) -> int:
     loop = asyncio.get_running_loop()
     stop, reload = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,12 +57,13 @@ async def _serve(path: str, site: Site) -> int:
         timezone=site.gateway.timezone,
     )
     feeding = loop.create_task(_feed(uplink), name="watchdog")
-    following = loop.create_task(_follow(path, reload), name="configuration")
+    following = loop.create_task(_follow(path, used, reload), name="configuration")
     agent = Agent(uplink)
     try:
         faults = await uplink.apply(site.upstreams)
         if faults and len(faults) == len(site.upstreams):
             return 2  # each was logged with its reason
+        await asyncio.to_thread(generations.tell_sending, site.state_dir, generations.number_of(used))
         log.info("ready: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")
         notify("READY=1\nSTATUS=sending")
         agent.begin(site)
@@ -90,26 +92,26 @@ async def _feed(uplink: Uplink) -> None:
         await asyncio.sleep(every_s)
 
 
-async def _follow(path: str, reload: asyncio.Event) -> None:
+async def _follow(path: str, used: Path, reload: asyncio.Event) -> None:
     """The half that polls decides which configuration is in use: read again when it is another."""
     state = generations.state_dir_of(path)
-    used = await asyncio.to_thread(generations.file_of, path)
-    mark = 0
+    mark = (0, 0)
     while state is not None:
         await asyncio.sleep(FOLLOW_S)
         with contextlib.suppress(OSError):
-            now = (state / generations.FOLDER / generations.RECORD).stat().st_mtime_ns
-            if now == mark:
+            found = (state / generations.FOLDER / generations.RECORD).stat()
+            if mark == (now := (found.st_mtime_ns, found.st_ino)):  # two may be written within one tick of the clock
                 continue
             mark = now
             file = await asyncio.to_thread(generations.file_of, path)
-            if file != used and file != Path(path):
+            if file != used and (file != Path(path) or not generations.read(state).in_use):
                 used = file
                 reload.set()
 
 
 async def _reload(uplink: Uplink, agent: Agent, path: str) -> None:
     notify("RELOADING=1")
+    used = await asyncio.to_thread(generations.file_of, path)
     try:
         site = await asyncio.to_thread(load_site, path)
     except Faults as bad:
@@ -119,5 +121,6 @@ async def _reload(uplink: Uplink, agent: Agent, path: str) -> None:
     await agent.leave(site.upstreams)
     await uplink.apply(site.upstreams)
     await agent.apply(site)
+    await asyncio.to_thread(generations.tell_sending, site.state_dir, generations.number_of(used))
     notify("READY=1\nSTATUS=sending")
     log.info("reloaded: sending to %s", ", ".join(u.name for u in site.upstreams) or "nobody")

@@ -83,6 +83,8 @@ def test_a_profile_of_one_cast_is_not_doubted(tmp_path: Path, capture: bool) -> 
         ("function = 4\naddress = 6", "function = 3\naddress = 6", "CG-1114", "function = 3"),
         ('address = 2\ntype = "int32"\norder = "CDAB"', 'address = 2\ntype = "int16"', "CG-1114", "int16"),
         ('address = 16\ntype = "int32"', 'address = 16\ntype = "int16"', "CG-1113", 'int16"\norder'),
+        ("baud = 9600", "baud = 192000", "CG-1111", "baud = 192000"),
+        ("address = 16", "address = 17", "CG-1114", "address = 17"),
     ],
 )
 def test_a_mistake_against_its_neighbours(tmp_path: Path, right: str, wrong: str, code: str, at: str) -> None:
@@ -94,3 +96,50 @@ def test_a_mistake_against_its_neighbours(tmp_path: Path, right: str, wrong: str
 def test_a_captured_value_outside_its_range(tmp_path: Path) -> None:
     text = meter(capture=True).replace("range = [0, 300]", "range = [0, 200]", 1)
     assert list(doubts(tmp_path, text)) == ["CG-1110"]
+
+
+ROW = """
+[[points]]
+name = "{name}"
+function = 4
+address = {address}
+type = "int16"
+scale = {scale}
+nan = [{nan}]
+unit = "Cel"
+range = [-40, 60]
+"""
+
+
+def station(**other: object) -> str:
+    """Three temperatures of one kind; `other` is said of the second."""
+    usual: dict[str, object] = {"scale": 0.1, "nan": 32767}
+    rows = [("air", 1, usual), ("dew_point", 2, usual | other), ("soil", 3, usual)]
+    return METER + "".join(ROW.format(name=name, address=30 + at, **said) for name, at, said in rows)
+
+
+def test_points_of_one_unit_and_range_have_one_scale(tmp_path: Path) -> None:
+    assert doubts(tmp_path, station()) == {}
+    assert doubts(tmp_path, station(scale=0.01)) == {"CG-1114": 28}
+
+
+def test_a_mark_for_nothing_that_is_a_reading(tmp_path: Path) -> None:
+    """65535 of a signed register is -1, -0.1 degrees; 0x8000 is far outside the range, as such a mark should be."""
+    assert doubts(tmp_path, station(nan=65535)) == {"CG-1115": 29}
+    assert doubts(tmp_path, station(nan="0x8000")) == {}
+
+
+@pytest.mark.parametrize(("rollover", "said"), [(65536, ["CG-1116"]), (655.36, []), (655.35, []), (99.99, [])])
+def test_a_counter_begins_again_where_its_register_does(tmp_path: Path, rollover: float, said: list[str]) -> None:
+    text = METER + ROW.format(name="rain", address=48, scale=0.01, nan=65535).replace("int16", "uint16").replace(
+        "range = [-40, 60]", f'range = [0, 655]\nkind = "counter"\nrollover = {rollover}'
+    )
+    assert list(doubts(tmp_path, text)) == said
+
+
+def test_a_range_beyond_four_digits_a_register(tmp_path: Path) -> None:
+    text = METER + ROW.format(name="energy", address=48, scale=1, nan=-1).replace("int16", "mod10k32").replace(
+        "Cel", "kWh"
+    )
+    assert doubts(tmp_path, text.replace("[-40, 60]", "[0, 99999999]")) == {}
+    assert list(doubts(tmp_path, text.replace("[-40, 60]", "[0, 100000000]"))) == ["CG-1025"]
