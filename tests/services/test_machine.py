@@ -33,6 +33,9 @@ place = { en = "Pump room", ko = "펌프실" }
 [devices.points]
 energy.enabled = false
 alarm.enabled = false
+current.range = [-10000, 10000]
+frequency.range = [-10000, 10000]
+power_factor.range = [-10000, 10000]
 """
 SHORT = """
 [services.machine]
