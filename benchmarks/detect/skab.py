@@ -165,7 +165,7 @@ def judged(one: Run, rows: int | None = None) -> Judged:
     active, onsets = False, 0
     for i in range(count):
         for event in feed.row(one.time_ns[i], one.values[i]).events:
-            if event.code == CODE:
+            if event.code == CODE and event.phase is not Phase.UPDATE:
                 active = event.phase is Phase.ONSET
                 changepoint[i] = True
                 onsets += active
