@@ -97,7 +97,8 @@ def test_whole_frames_are_read_and_short_ones_never(tmp_path: Path, port: tuple[
     assert {row.n for row in rows.values()} == {2 + len(short_frames())}
     assert (rows["air.pm25"].min, rows["air.pm25"].last) == (8.0, 508.0)
     assert (rows["air.pm10"].min, rows["air.pm10"].max) == (8.0, 8.0)
-    assert not [item for item in items if isinstance(item, Gap)]
+    # between the start and the first frame, written when the port is seen open, a second may pass: then it is told
+    assert {item.reason for item in items if isinstance(item, Gap)} <= {"start"}
 
 
 def channels(points: dict[str, int]) -> dict[str, float]:
