@@ -322,7 +322,6 @@ class Field:
             if not ready:
                 ready = True
                 notify("READY=1\nSTATUS=polling")
-        notify("STOPPING=1")
 
     def _feed(self) -> None:
         """Tell systemd's watchdog that polls and commits end; where one hangs, tell why it will be killed."""
@@ -578,8 +577,14 @@ async def _serve(site: str, configuration: Configuration, record: str | None) ->
     over, changed, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
     configuration.changed = changed.set
     since_ns = process_start_ns()
+
+    def end() -> None:
+        """Of the process: a plan that ends for the next one is nothing that systemd may hear of."""
+        notify("STOPPING=1")
+        over.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, over.set)
+        loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, again.set)
     reading = asyncio.create_task(_read_again(site, configuration, again), name="reload")
     writing = asyncio.create_task(configuration.write_again(), name="record")
