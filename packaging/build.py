@@ -39,6 +39,7 @@ DOCS = (
     "center.md",
     "agent.md",
     "nodes.md",
+    "panel.md",
 )
 UNITS = ("citygate.target", "citygate-field.service", "citygate-uplink.service", "citygate-switch.service",
          "citygate-switch.path", "citygate-trial.service", "citygate-trial.timer",

@@ -29,7 +29,7 @@ def verbs(add: Add) -> None:
     configure = add("configure", _configure, words, "citygate configure apply new.toml --site site.toml --by Kim")
     configure.add_argument("what", choices=["push", "apply", "status", "revert"])
     configure.add_argument("about", nargs="*", metavar="GATEWAY BUNDLE | NEW.toml", help="push: both; apply: the file")
-    configure.add_argument("--site", default="/etc/citygate/site.toml", help="at the gateway (default: /etc/citygate)")
+    configure.add_argument("--site", default="/etc/citygate/site.toml", help="at the gateway (default: %(default)s)")
     configure.add_argument("--center", metavar="GATEWAY", default="", help="status, revert: of that gateway, from here")
     configure.add_argument("--control", default="", metavar="PATH", help="the center's control socket")
     configure.add_argument("--by", default="", help="who (default: the user)")

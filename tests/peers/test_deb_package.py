@@ -40,6 +40,7 @@ uri = "coap://127.0.0.1:5683"
 credentials = "/var/lib/citygate/credentials/city"
 agent = ["observe", "operate", "release"]
 [agent]
+trust = ["/etc/citygate/ops.pub"]
 releases = "/etc/citygate/root.json"
 probation_s = 8.0
 [[links]]
@@ -153,7 +154,8 @@ def test_a_summary_reaches_the_center(machine: Machine) -> None:
         (folder / "quick.conf").write_text(QUICK)
     (machine.root / "srv/street.py").write_text(STREET)
     machine.sh("citygate credentials new --gateway cab-7 --out-gateway /var/lib/citygate/credentials/city "
-               "--out-center /srv/intake")  # fmt: skip
+               "--out-center /srv/intake && citygate bundle keygen --out /srv/ops && "
+               "install -m 0644 /srv/ops.pub /etc/citygate/ops.pub")  # fmt: skip
     machine.sh("chown -R citygate-uplink:citygate /var/lib/citygate/credentials")
     machine.sh(f"systemd-run --unit=street {PYTHON} /srv/street.py")
     machine.sh("systemd-run --unit=center citygate center --bind 127.0.0.1:5683 --db /srv/center.db "
@@ -310,9 +312,9 @@ def never_starts(tree: Path) -> None:
 
 
 def sees_nothing(tree: Path) -> None:
-    main = tree / "lib/python3.11/site-packages/gateway/field/main.py"
-    main.write_text(main.read_text().replace('"channels": [', '"channels": [] and ['))
-    (main.parent / "__pycache__/main.cpython-311.pyc").unlink()
+    shown = tree / "lib/python3.11/site-packages/gateway/field/shown.py"
+    shown.write_text(shown.read_text().replace('"channels": [', '"channels": [] and ['))
+    (shown.parent / "__pycache__/shown.cpython-311.pyc").unlink()
 
 
 @pytest.mark.parametrize(("name", "harm", "code"), [(DEAD, never_starts, "CG-6008"), (BLIND, sees_nothing, "CG-6186")])
@@ -336,18 +338,68 @@ def test_a_release_that_does_not_prove_itself_goes_back_by_itself(
     more_arrives(machine)
 
 
+def test_a_configuration_of_a_technician_is_tried_and_kept_or_refused(machine: Machine) -> None:
+    before = pid(machine, FIELD), pid(machine, UPLINK)
+    new = machine.root / "root/new.toml"
+    new.write_text(SITE.replace("period_s = 0.5", "period_s = 0.4"))
+    said = json.loads(machine.sh("citygate configure apply /root/new.toml --by Kim --json"))
+    assert (said["state"], said["by"]) == ("kept", "Kim")
+    new.write_text(BROKEN)
+    refused = machine.ran("citygate configure apply /root/new.toml --by Kim --json")
+    assert (refused.returncode, "perod_s" in refused.stderr) == (1, True)
+
+    assert json.loads(machine.sh("citygate configure status --json"))["current"] == said["current"]
+    assert "period_s = 0.4" in machine.sh("cat /var/lib/citygate/state/configuration/current/site.toml")
+    more_arrives(machine)
+    assert (pid(machine, FIELD), pid(machine, UPLINK)) == before
+
+
+def test_a_configuration_of_the_center_is_tried_and_kept_or_refused(machine: Machine) -> None:
+    before = pid(machine, FIELD), pid(machine, UPLINK)
+    push = "citygate configure push cab-7 /srv/cab-7.bundle --control /srv/center.sock --by Lee --json"
+    (machine.root / "srv/site.toml").write_text(SITE.replace("window_s = 2.0", "window_s = 3.0"))
+    machine.sh("citygate bundle make /srv/site.toml --key /srv/ops.key --out /srv/cab-7.bundle")
+    machine.until("the gateway is connected", lambda: "cab-7" in machine.ran(ASK).stdout)
+    said = json.loads(machine.sh(push))
+    assert (said["state"], said["signed"]) == ("kept", True)
+    replayed = machine.ran(push)
+    assert (replayed.returncode, "CG-6146" in replayed.stderr) == (1, True), replayed.stderr
+    more_arrives(machine)
+    assert (pid(machine, FIELD), pid(machine, UPLINK)) == before
+    assert "window_s = 3.0" in machine.sh("cat /var/lib/citygate/state/configuration/current/site.toml")
+    assert (machine.root / "etc/citygate/site.toml").read_text() == SITE
+
+
+def test_the_panel_is_off_until_it_is_wanted_and_lets_in_whom_root_invites(machine: Machine) -> None:
+    assert machine.show("citygate-panel", "ActiveState") == "inactive"
+    machine.sh("systemctl enable --now citygate-panel")
+    site = "/etc/citygate/site.toml"
+    token = json.loads(machine.sh(f"citygate panel invite {site} --for 2h --role metrics --who probe --json"))["token"]
+    asked = f"""{PYTHON} -c "import ssl, urllib.request
+ask = urllib.request.Request('https://127.0.0.1:8443/health', headers={{'Authorization': 'Bearer {token}'}})
+print(urllib.request.urlopen(ask, context=ssl._create_unverified_context()).read().decode())" """
+    health = json.loads(machine.sh(asked))
+    assert health["gateway"] == "cab-7"
+    assert machine.ran(asked.replace(token, "x" * len(token))).returncode != 0
+    link = json.loads(machine.sh(f"citygate panel invite {site} --role operate --who Kim --json"))
+    assert link["url"].startswith("https://127.0.0.1:8443/sign-in#")
+    assert machine.sh("stat -c '%U %a' /var/lib/citygate/panel/tokens.json") == "citygate-panel 600"
+
+
 def test_remove_keeps_data_and_purge_takes_all(machine: Machine) -> None:
     machine.sh("systemctl stop center street; dpkg -r citygate")
     assert (machine.root / "etc/citygate/site.toml").read_text() == SITE
     assert (machine.root / "var/lib/citygate/state/spool.db").exists()
-    assert machine.sh("find /proc -maxdepth 1 -user citygate-field -o -user citygate-uplink") == ""
+    assert (
+        machine.sh("find /proc -maxdepth 1 -user citygate-field -o -user citygate-uplink -o -user citygate-panel") == ""
+    )
     assert not (machine.root / "usr/bin/citygate").is_symlink()
 
     machine.sh("dpkg -P citygate")
     left = machine.sh("find / -xdev -name '*citygate*' -not -path '/proc/*' -not -path '/sys/*' -not -path '/srv/*' "
                       "-not -path '/run/*' -not -path '/var/log/*' -not -path '/etc/systemd/system/*.d*'")  # fmt: skip
     assert left == ""
-    assert machine.ran("getent passwd citygate-field citygate-uplink").stdout == ""
+    assert machine.ran("getent passwd citygate-field citygate-uplink citygate-panel").stdout == ""
 
 
 def pushed(machine: Machine, name: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pytest
 
 UNITS = Path(__file__).parents[2] / "systemd"
 LIMITS = {"citygate-field.service": 1.5, "citygate-uplink.service": 1.0, "citygate-switch.service": 2.0,
-          "citygate-trial.service": 2.0, "citygate-reboot.service": 2.0}  # fmt: skip
+          "citygate-trial.service": 2.0, "citygate-reboot.service": 2.0,
+          "citygate-panel.service": 1.0, "citygate-node.service": 1.5}  # fmt: skip
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
