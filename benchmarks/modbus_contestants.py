@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.modbus_rig import REGISTERS, UNITS, block_points
 from gateway.field.clock import boottime_ns, utc_offset
-from gateway.field.main import Field
+from gateway.field.field import Field
 from gateway.field.scheduler import LinkRunner
 from gateway.site.compile import load_plan
 from gateway.site.plan import LinkPlan

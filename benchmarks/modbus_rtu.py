@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.modbus_contestants import judging
 from benchmarks.modbus_rig import REGISTERS, contestant, write_site
 from gateway.field.clock import boottime_ns
-from gateway.field.main import Field
+from gateway.field.field import Field
 from gateway.field.scheduler import LinkRunner
 from gateway.site.compile import load_plan
 from protocols import registry

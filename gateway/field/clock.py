@@ -8,10 +8,14 @@ such a clock was synchronised nothing is known of UTC, and records wait.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import struct
 import time
 from pathlib import Path
+from typing import Protocol
+
+log = logging.getLogger("citygate.field")
 
 UNSYNCHRONISED = 5  # TIME_ERROR of adjtimex(2): the kernel's clock is not disciplined
 UNKNOWN_NS = 3_600 * 1_000_000_000  # what an undisciplined clock may be off by, said rather than guessed smaller
@@ -47,6 +51,37 @@ def known_utc_offset() -> tuple[int, int] | None:
     if _maxerror_us() is None and (time.time_ns() < FLOOR_NS or _is_restored()):
         return None
     return utc_offset()
+
+
+class Dated(Protocol):
+    """What computes wall times of a boot's records."""
+
+    def set_offset(self, offset_ns: int, uncertainty_ns: int) -> None: ...
+
+
+class BootClock:
+    """The boot's offset to UTC as records are dated by it, in ns; before `is_set` it is a guess that dates none."""
+
+    def __init__(self) -> None:
+        self.offset_ns, self.uncertainty_ns = utc_offset()
+        self.is_set = False
+
+    def enter(self, spool: Dated) -> bool:
+        """Enter the offset once it is known, and again whenever the clock was set. True where it was. Raises
+        SpoolError; then nothing is changed."""
+        known = known_utc_offset()
+        if known is None:
+            return False
+        has_moved = abs(known[0] - self.offset_ns) > max(1_000_000, known[1] // 4)
+        is_surer = known[1] < self.uncertainty_ns // 2
+        if self.is_set and not has_moved and not is_surer:
+            return False
+        spool.set_offset(*known)
+        if not self.is_set:
+            log.info("the clock is set, to within %.3f s", known[1] / 1e9)
+        self.offset_ns, self.uncertainty_ns = known
+        self.is_set = True
+        return True
 
 
 def _maxerror_us() -> int | None:

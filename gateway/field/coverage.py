@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from gateway.site.plan import Channel, Kind
+from gateway.site.plan import Channel, Kind, Plan
 from gateway.spool.records import Gap
+from protocols import registry
 
 Entries = tuple[tuple[tuple[int, ...], int, int], ...]
 
@@ -124,3 +125,15 @@ class Coverage:
                 near = next((b for b in shared if b[1] == high and 0 <= b[0] - low < reach), (low, high))
                 shared.setdefault(near, []).append(channel)
         return tuple((tuple(sorted(channels)), low, high) for (low, high), channels in shared.items())
+
+
+def listening(plan: Plan) -> set[int]:
+    """Channels of devices that speak by themselves."""
+    channels = {index for device in plan.devices if device.listens for index in device.channels}
+    return {i for i in channels if plan.channels[i].kind is not Kind.WAVEFORM and not plan.channels[i].derived}
+
+
+def asked(plan: Plan) -> set[int]:
+    """Those of them whose first reading is the answer to a question."""
+    drivers = {link.link.name for link in plan.links if registry.driver(link.driver).asks_first}
+    return {index for device in plan.devices if device.link in drivers for index in device.channels}

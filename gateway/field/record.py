@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 
 from gateway.site.plan import Plan
+from gateway.spool.trouble import SpoolError
 from protocols.api import Batch
 
 log = logging.getLogger("citygate.field")
@@ -59,3 +60,17 @@ class Recorder:
         except OSError as refused:
             log.error("the recording %s ends here: %s", self._path, refused.strerror)
             self.close()
+
+
+def recorder(path: str, plan: Plan, utc_offset_ns: int) -> Recorder:
+    """A recording at `path`. Raises SpoolError where it cannot be written."""
+    try:
+        return Recorder(Path(path), plan, utc_offset_ns)
+    except OSError as refused:
+        raise SpoolError(
+            "CG-2009",
+            f"the recording {path} cannot be written ({refused.strerror})",
+            f"기록 파일 {path}에 쓸 수 없습니다 ({refused.strerror})",
+            next_en="Name a file in a folder that the service may write to",
+            next_ko="서비스가 쓸 수 있는 폴더의 파일을 지정하십시오",
+        ) from refused

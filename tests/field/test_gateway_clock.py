@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.field import clock
-from gateway.field.main import Field
+from gateway.field.field import Field
 from gateway.site.plan import Plan
 from gateway.site.upstream import Catalog
 from gateway.spool import spool as spool_module
@@ -89,13 +89,13 @@ def test_records_of_1970_wait_and_are_dated_when_the_clock_is_set(
         spool = field.spool
         spool.append([("center", READ), ("center", BURST)], catalog=spool.put_catalog(CATALOG))
         folder = Path(plan.state_dir)
-        assert not field._set_clock()
+        assert not field._clock.enter(field.spool)
         assert taken(folder) == []
         assert taken(folder, Lane.ALARM) == []
         assert spool.boot_offset(spool.boot) is None
         at(NOW_NS, 2_000)
-        assert field._set_clock()
-        assert not field._set_clock()
+        assert field._clock.enter(field.spool)
+        assert not field._clock.enter(field.spool)
         offset = spool.boot_offset(spool.boot)
         assert offset is not None
         assert taken(folder) == [READ]
@@ -117,7 +117,7 @@ def test_a_clock_set_back_by_an_hour_moves_no_reading(
         before = field.spool.boot_offset(field.spool.boot)
         field.spool.append([("center", READ)], catalog=field.spool.put_catalog(CATALOG))
         at(NOW_NS, 2_000)
-        assert field._set_clock()
+        assert field._clock.enter(field.spool)
         after = field.spool.boot_offset(field.spool.boot)
         assert before is not None
         assert after is not None

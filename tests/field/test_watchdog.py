@@ -126,12 +126,12 @@ def test_a_commit_that_hangs_is_not() -> None:
 
 
 def test_a_field_half_that_hangs_says_so_once_and_is_fed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gateway.field import main
+    from gateway.field import field
 
     said: list[str] = []
     now = [0]
-    monkeypatch.setattr(main, "notify", said.append)
-    monkeypatch.setattr(main, "boottime_ns", lambda: now[0])
+    monkeypatch.setattr(field, "notify", said.append)
+    monkeypatch.setattr(field, "boottime_ns", lambda: now[0])
     link = SimpleNamespace(pulse=lambda: Pulse("link bus1", 5))
     half: Any = SimpleNamespace(
         links={"bus1": link}, writer=SimpleNamespace(pulse=lambda: Pulse("spool", now[0])), _watchdog=Watchdog(),
@@ -139,5 +139,5 @@ def test_a_field_half_that_hangs_says_so_once_and_is_fed_no_more(monkeypatch: py
     )  # fmt: skip
     for second in (0, 30, 61, 62):
         now[0] = second * S
-        main.Field._feed(half)
+        field.Field._feed(half)
     assert said == ["WATCHDOG=1", "WATCHDOG=1", "STATUS=stuck: link bus1 (61 s)"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.field.main import Field
+from gateway.field.field import Field
 from gateway.site.compile import load_plan
 from gateway.tools import bus
 

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.center import main as center_main
 from gateway.field import capture as captured
-from gateway.field.main import Field
+from gateway.field.field import Field
 from gateway.services.rules import event
 from gateway.site.compile import load_plan
 from gateway.spool import audit
@@ -107,7 +107,7 @@ class Rig:
                 await asyncio.sleep(0.01)
 
     def value(self, point: str) -> float | None:
-        found = next(c for c in self.field.live()["channels"] if c["name"] == f"m1.{point}")["value"]
+        found = next(c for c in self.field.shown.live()["channels"] if c["name"] == f"m1.{point}")["value"]
         return None if found is None else float(found)
 
 
@@ -175,12 +175,12 @@ async def test_a_device_that_falls_out_leaves_its_last_frames(tmp_path: Path) ->
     async with running(tmp_path, Meter()) as rig:
         rig.meter.mute = True
         await rig.until(lambda: rig.field._work.freezer.kept())
-        (kept,) = (await rig.field.health())["captures"]
+        (kept,) = (await rig.field.shown.health())["captures"]
         lines, frames = captured.read(await asyncio.to_thread(Path(kept["file"]).read_bytes))
         assert lines[0].why == "m1: no answer"
         assert [frame.sent for frame in frames[-3:]] == [True, True, True]
         assert any(not frame.sent for frame in frames)
-        assert f"capture 캡처: {kept['file']}" in status.work_lines(await rig.field.health())[-1]
+        assert f"capture 캡처: {kept['file']}" in status.work_lines(await rig.field.shown.health())[-1]
 
 
 async def test_without_a_ring_nothing_is_tapped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,7 +201,7 @@ async def test_alarms_are_held_and_come_back_after_a_restart_too(
         engine = rig.field.engine
         assert [e.subject for e in engine.standing.values() if e.code == "health.maintenance"] == ["m1"]
         silent = engine._silence._event(0, Phase.ONSET, 10, 5)
-        broken = event("water.cable_break", Phase.ONSET, "m1", rig.field._plan.place, time_ns=10, onset_ns=5)
+        broken = event("water.cable_break", Phase.ONSET, "m1", rig.field.plan.place, time_ns=10, onset_ns=5)
         engine.emit([silent, broken])
         assert not {silent.key, broken.key} & engine.standing.keys()
         assert await rig.run(maintenance.run, rig.site, "show", **words) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.field.main import Field
+from gateway.field.field import Field
 from gateway.site.check import check_site
 from gateway.site.compile import load_plan
 from gateway.tools import plan as plan_tool
@@ -91,10 +91,10 @@ def test_a_site_of_its_own_says_so_and_is_not_warned(site: Path, capsys: pytest.
 async def test_health_is_told_to_each_as_far_as_it_is_his_business(site: Path) -> None:
     field = Field(load_plan(write(site, CENTER + WORKS)))
     waiting = {"city/alarm": 3, "works/summary": 2}
-    city, works = (field._facts(upstream, waiting) for upstream in field._plan.upstreams)
+    city, works = (field.shown.facts(upstream, waiting) for upstream in field.plan.upstreams)
     assert (city["mode"], city["links"], city["spool_records"], city["insecure"]) == ("center", 2, 5, "city, works")
     assert (works["links"], works["spool_records"], works["insecure"]) == (1, 2, "works")
-    health = await field.health()
+    health = await field.shown.health()
     assert health["upstreams"]["works"] == {
         "role": "agency", "uri": "coap://127.0.0.1:10", "format": "senml", "insecure": True
     }  # fmt: skip
@@ -108,13 +108,13 @@ async def test_health_is_told_to_each_as_far_as_it_is_his_business(site: Path) -
 async def test_a_site_of_its_own_judges_and_its_alarms_stand(site: Path) -> None:
     text = write(site, "", 'mode = "local"')
     field = Field(load_plan(text))
-    limit_ns = round(max(device.silent_s for device in field._plan.devices) * 1e9)
+    limit_ns = round(max(device.silent_s for device in field.plan.devices) * 1e9)
     field.engine.overdue(field._started_ns + limit_ns + 1, lambda link: False)
-    assert {alarm["code"] for alarm in field.live()["alarms"]} == {"health.device_silent"}
+    assert {alarm["code"] for alarm in field.shown.live()["alarms"]} == {"health.device_silent"}
     stop = asyncio.Event()
     stop.set()
     await field.run(stop)
     again = Field(load_plan(text))
     assert {event.subject for event in again.engine.standing.values()} == {"meter", "lane1"}
-    assert await asyncio.to_thread(again._depth) == {}
+    assert await asyncio.to_thread(again.shown.depth) == {}
     await again.run(stop)
