@@ -49,8 +49,8 @@ DEPENDS = "python3 (>= 3.11), python3 (<< 3.12), libc6 (>= 2.36), libstdc++6, li
 PRUNED = ("numba/tests", "numba/cuda/tests", "llvmlite/tests", "numpy/tests", "numpy/*/tests", "numpy/f2py/src",
           "*/__pycache__", "bin")  # fmt: skip
 MOUNT_POINTS = ("dev", "etc", "home", "opt/citygate", "proc", "root", "run", "sys", "tmp", "usr", "var/cache",
-                "var/lib/citygate/credentials", "var/lib/citygate/releases", "var/lib/citygate/state",
-                "var/tmp")  # fmt: skip
+                "var/lib/citygate/credentials", "var/lib/citygate/panel", "var/lib/citygate/releases",
+                "var/lib/citygate/state", "var/tmp")  # fmt: skip
 
 
 class CannotBuild(Exception):

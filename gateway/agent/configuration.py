@@ -51,7 +51,12 @@ class Configuration:
         if request.method != coap.POST:
             raise Refused(coap.NOT_ALLOWED, "CG-6101", "a bundle is POSTed", "번들은 POST 로 보냅니다")
         await asyncio.to_thread(self._look, request.payload)
-        name = await asyncio.to_thread(put, self._state, request.payload)
+        try:
+            name = await asyncio.to_thread(put, self._state, request.payload)
+        except OSError as no:
+            raise Refused(
+                coap.INTERNAL_ERROR, "CG-6152", f"the disk does not take it: {no}", f"디스크에 쓸 수 없습니다: {no}"
+            ) from no
         try:
             return Reply.of(await self._asked({"configure": name, "by": who(request, "")}), coap.CHANGED)
         finally:
@@ -87,9 +92,16 @@ class Configuration:
 
 
 def put(state: Path, body: bytes) -> str:
-    """A bundle where the field half finds it; its name there. Raises OSError."""
+    """A bundle where the field half finds it; its name there. Raises OSError.
+
+    The folder is the group's, whoever is the first to need it: root at the terminal, or the sending half."""
     folder = state / generations.FOLDER / INCOMING
-    folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+    for made in (folder.parent, folder):
+        if not made.is_dir():
+            made.mkdir()
+            made.chmod(0o2770)
+            if os.geteuid() == 0:
+                os.chown(made, state.stat().st_uid, state.stat().st_gid)
     name = f"{secrets.token_hex(8)}.bundle"
     with open(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660), "wb") as file:
         file.write(body)

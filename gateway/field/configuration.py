@@ -3,7 +3,7 @@
 In: requests of the control socket, and a site file that somebody edited. Out: plans to run, and what JSON can carry.
 
     {"configure": NAME, "by": WHO}                  a signed bundle, in STATE/configuration/incoming
-    {"configure": NAME, "by": WHO, "local": true}   a technician's, not signed
+    {"configure": NAME, "by": WHO, "local": true}   a technician's, not signed: from a trusted sender alone
     {"revert": true, "by": WHO}                     the generation before this one
     {"configuration": true}                         where it stands
 
@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gateway.field.control import Errands
+from gateway.field.control import NOT_TRUSTED, TRUSTED, Errands
 from gateway.field.lock import StateLock
 from gateway.field.ongoing import same_links
 from gateway.field.scheduler import LinkRunner
@@ -179,6 +179,8 @@ class Configuration:
     async def _asked(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name, by, local = str(request["configure"]), str(request.get("by") or "")[:120], bool(request.get("local"))
         try:
+            if local and not request.get(TRUSTED):
+                return dict(NOT_TRUSTED)
             return await self._answered(lambda: self._configure(name, by, local))
         finally:
             with contextlib.suppress(OSError):

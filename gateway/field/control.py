@@ -4,6 +4,10 @@ Request `{"get": "live"}` or `{"get": "health"}`; one line of JSON back. What is
 point that its profile declares writable: `{"set": "lamp.level", "value": 40}`. What the bench asks for by its own words
 (`{"read": "meter1"}`) is answered by the errand registered under the word; what has no end (`{"follow": {}}`) is told
 line by line until the client goes.
+
+The socket's group may ask: the sending half and the panel are in it. What neither of them may do of itself (`set`, an
+unsigned configuration) is for whoever owns the box: a request whose sender the kernel knows as root, or as the user of
+this process, carries `trusted`.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import contextlib
 import inspect
 import json
 import os
+import socket
+import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +26,13 @@ from typing import Any
 
 LONGEST_REQUEST = 4096
 WAIT_S = 5.0
+TRUSTED = "trusted"
+UCRED = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+NOT_TRUSTED = {
+    "code": "CG-5194",
+    "error": "only root, or the user of citygate field, may do this; run it with sudo",
+    "error_ko": "root 또는 citygate field 의 사용자만 할 수 있습니다. sudo 로 실행하십시오",
+}
 
 Write = Callable[[str, float], Awaitable[Any]]  # (channel name, value) -> what became of it
 Answers = Mapping[str, Callable[[], Any]]  # what is asked for -> the answer, or what waits for it
@@ -33,9 +46,10 @@ async def serve(
     """Listen at `path` (replaced if a dead process left it behind)."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_trusted = trusted(writer.get_extra_info("socket"))
         try:
             while line := await asyncio.wait_for(reader.readline(), WAIT_S):
-                answer = await _answer(line, answers, write, errands)
+                answer = await _answer(line, is_trusted, answers, write, errands)
                 if isinstance(answer, AsyncGenerator):
                     await _told(answer, writer)
                     return
@@ -53,6 +67,12 @@ async def serve(
     return server
 
 
+def trusted(client: socket.socket) -> bool:
+    """Whether the other end of a unix socket is root's or this process's own user's."""
+    _, uid, _ = UCRED.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
+    return uid in (0, os.geteuid())
+
+
 async def _told(lines: AsyncGenerator[Any], writer: asyncio.StreamWriter) -> None:
     """An answer without an end, until the client goes or does not read."""
     async with contextlib.aclosing(lines):
@@ -61,12 +81,14 @@ async def _told(lines: AsyncGenerator[Any], writer: asyncio.StreamWriter) -> Non
             await asyncio.wait_for(writer.drain(), WAIT_S)
 
 
-async def _answer(line: bytes, answers: Answers, write: Write | None, errands: Errands) -> Any:
+async def _answer(line: bytes, is_trusted: bool, answers: Answers, write: Write | None, errands: Errands) -> Any:
     try:
-        request = json.loads(line)
+        request = {**json.loads(line), TRUSTED: is_trusted}
         if word := next((word for word in errands if word in request), ""):
             return await errands[word](request)
         if write is not None and "set" in request:
+            if not is_trusted:
+                return NOT_TRUSTED
             return await write(str(request["set"]), float(request["value"]))
         what = request["get"]
     except (ValueError, KeyError, TypeError):
@@ -84,8 +106,6 @@ def ask(path: Path, what: str, ask_within_s: float = WAIT_S) -> Any:
 
 def request(path: Path, words: Mapping[str, Any], ask_within_s: float = WAIT_S) -> Any:
     """One request as it stands, blocking. Raises OSError, or ValueError for half an answer."""
-    import socket
-
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(ask_within_s)
         client.connect(str(path))

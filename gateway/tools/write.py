@@ -10,7 +10,7 @@ import json as jsonlib
 import sys
 
 from gateway.field.control import request
-from gateway.tools.running import asked
+from gateway.tools.running import asked, refusal
 
 WRITE_WITHIN_S = 15.0
 
@@ -18,7 +18,7 @@ WRITE_WITHIN_S = 15.0
 def run(site: str, point: str, value: float, *, json: bool) -> int:
     """0 when the device took the value and reads it back, 1 when not, 2 when no field half answers."""
     code, outcome = asked(site, lambda socket: request(socket, {"set": point, "value": value}, WRITE_WITHIN_S))
-    if code:
+    if code := code or refusal(outcome):
         return code
     took = outcome.get("quality") == "good"
     if json:
@@ -26,7 +26,7 @@ def run(site: str, point: str, value: float, *, json: bool) -> int:
     elif took:
         print(f"{point} = {outcome['value']:g}, read back")
     else:
-        why = outcome.get("detail") or outcome.get("quality") or outcome.get("error")
+        why = outcome.get("detail") or outcome.get("quality")
         print(
             f"{point} was not set to {value:g}: {why}\n"
             f"  {point} 값을 {value:g}(으)로 바꾸지 못했습니다: {outcome.get('quality')}\n"

@@ -51,11 +51,11 @@ class Half:
         self.refusal: dict[str, Any] = {}
 
     async def command(self, request: Mapping[str, Any]) -> Any:
-        self.asked.append(request)
+        self.asked.append({word: value for word, value in request.items() if word != control.TRUSTED})
         return self.refusal or DONE
 
     async def maintain(self, request: Mapping[str, Any]) -> Any:
-        self.asked.append(request)
+        self.asked.append({word: value for word, value in request.items() if word != control.TRUSTED})
         return self.refusal or HELD
 
     async def commands(self, request: Mapping[str, Any]) -> Any:

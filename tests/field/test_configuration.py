@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import stat
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,8 @@ async def begun(site: Path) -> Configuration:
     return found
 
 
-async def asked(one: Configuration, word: str, **request: Any) -> Any:
-    return json.loads(json.dumps(await one.errands()[word]({word: True, **request})))
+async def asked(one: Configuration, word: str, *, trusted: bool = True, **request: Any) -> Any:
+    return json.loads(json.dumps(await one.errands()[word]({word: True, "trusted": trusted, **request})))
 
 
 async def configured(one: Configuration, text: str, *, by: str = "Kim") -> Any:
@@ -280,6 +281,26 @@ def test_what_lies_there_and_is_no_file_is_not_waited_for(site: Path, state: Pat
 
     run(work)
     assert site.read_text() == SITE
+
+
+def test_the_sending_half_brings_no_unsigned_one(site: Path) -> None:
+    async def work() -> None:
+        one = await begun(site)
+        assert (await asked(one, "configure", trusted=False, configure="x", local=True))["code"] == "CG-5194"
+        assert one.record.candidate == 0
+
+    run(work)
+
+
+def test_bundles_lie_in_a_folder_of_the_group_whoever_is_the_first(state: Path) -> None:
+    state.mkdir(exist_ok=True)
+    before = os.umask(0o077)
+    try:
+        put(state, b"a bundle")
+    finally:
+        os.umask(before)
+    for folder in (state / "configuration", state / "configuration/incoming"):
+        assert (stat.S_IMODE(folder.stat().st_mode), folder.stat().st_gid) == (0o2770, state.stat().st_gid)
 
 
 def test_back_to_the_one_before_and_out_of_a_trial(site: Path) -> None:

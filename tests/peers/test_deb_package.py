@@ -343,10 +343,16 @@ def test_a_configuration_of_a_technician_is_tried_and_kept_or_refused(machine: M
     new = machine.root / "root/new.toml"
     new.write_text(SITE.replace("period_s = 0.5", "period_s = 0.4"))
     said = json.loads(machine.sh("citygate configure apply /root/new.toml --by Kim --json"))
-    assert (said["state"], said["by"]) == ("kept", "Kim")
+    assert (said["state"], said["by"]) == ("Kept", "Kim")
     new.write_text(BROKEN)
     refused = machine.ran("citygate configure apply /root/new.toml --by Kim --json")
     assert (refused.returncode, "perod_s" in refused.stderr) == (1, True)
+
+    new.write_text(SITE)
+    new.chmod(0o644)
+    shutil.copy(new, machine.root / "srv/new.toml")
+    other = machine.ran("runuser -u citygate-uplink -- citygate configure apply /srv/new.toml --by Kim --json")
+    assert (other.returncode, "CG-5194" in other.stderr) == (1, True), other.stderr
 
     assert json.loads(machine.sh("citygate configure status --json"))["current"] == said["current"]
     assert "period_s = 0.4" in machine.sh("cat /var/lib/citygate/state/configuration/current/site.toml")
@@ -361,7 +367,7 @@ def test_a_configuration_of_the_center_is_tried_and_kept_or_refused(machine: Mac
     machine.sh("citygate bundle make /srv/site.toml --key /srv/ops.key --out /srv/cab-7.bundle")
     machine.until("the gateway is connected", lambda: "cab-7" in machine.ran(ASK).stdout)
     said = json.loads(machine.sh(push))
-    assert (said["state"], said["signed"]) == ("kept", True)
+    assert (said["state"], said["signed"]) == ("Kept", True)
     replayed = machine.ran(push)
     assert (replayed.returncode, "CG-6146" in replayed.stderr) == (1, True), replayed.stderr
     more_arrives(machine)
