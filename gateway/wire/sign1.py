@@ -1,7 +1,8 @@
 """COSE_Sign1 (RFC 9052, section 4.2) with EdDSA over Ed25519: a payload and a key in, one signed message out, and back.
 
-No files, no clock. The payload travels inside; the protected header holds the algorithm, the unprotected one the first
-bytes of the key's SHA-256 as key id, which is a hint and proves nothing.
+No files, no clock. The payload travels inside, or detached from it where the format around says so (SUIT). The
+protected header holds the algorithm, the unprotected one the first bytes of the key's SHA-256 as key id, which is a
+hint and proves nothing.
 """
 
 from __future__ import annotations
@@ -23,27 +24,37 @@ class BadSignature(ValueError):
 
 def sign(payload: bytes, private: Any, external: bytes = b"") -> bytes:
     """`private`: an Ed25519PrivateKey. `external`: what is signed with it and does not travel."""
-    signature = private.sign(_to_sign(payload, external))
-    return cbor2.dumps(cbor2.CBORTag(TAG, [EDDSA, {KEY_ID: key_id(private.public_key())}, payload, signature]))
+    return _message(payload, private, _to_sign(payload, external))
+
+
+def sign_detached(payload: bytes, private: Any) -> bytes:
+    """`sign`, without the payload: whoever proves it has that already."""
+    return _message(None, private, _to_sign(payload, b""))
 
 
 def opened(message: bytes, trust: Sequence[Any], external: bytes = b"") -> bytes:
     """The payload, signed by one of `trust` (Ed25519PublicKeys). Raises BadSignature."""
-    from cryptography.exceptions import InvalidSignature
-
     payload, signature = _parts(message)
-    for key in trust:
-        try:
-            key.verify(signature, _to_sign(payload, external))
-        except InvalidSignature:
-            continue
-        return payload
-    raise BadSignature("signed by none of the keys that are trusted")
+    if payload is None:
+        raise BadSignature("a COSE_Sign1 message without its payload")
+    _prove(signature, _to_sign(payload, external), trust)
+    return payload
+
+
+def prove_detached(message: bytes, payload: bytes, trust: Sequence[Any]) -> None:
+    """Raises BadSignature unless `message` is what `sign_detached` makes of `payload` with one of the keys."""
+    inside, signature = _parts(message)
+    if inside is not None:
+        raise BadSignature("a COSE_Sign1 message with a payload of its own")
+    _prove(signature, _to_sign(payload, b""), trust)
 
 
 def unproven(message: bytes) -> bytes:
     """The payload of anybody's message, to be shown. Raises BadSignature for what is no message."""
-    return _parts(message)[0]
+    payload = _parts(message)[0]
+    if payload is None:
+        raise BadSignature("a COSE_Sign1 message without its payload")
+    return payload
 
 
 def key_id(public: Any) -> bytes:
@@ -51,7 +62,24 @@ def key_id(public: Any) -> bytes:
     return hashlib.sha256(public.public_bytes_raw()).digest()[:8]
 
 
-def _parts(message: bytes) -> tuple[bytes, bytes]:
+def _message(payload: bytes | None, private: Any, to_sign: bytes) -> bytes:
+    unprotected = {KEY_ID: key_id(private.public_key())}
+    return cbor2.dumps(cbor2.CBORTag(TAG, [EDDSA, unprotected, payload, private.sign(to_sign)]))
+
+
+def _prove(signature: bytes, to_sign: bytes, trust: Sequence[Any]) -> None:
+    from cryptography.exceptions import InvalidSignature
+
+    for key in trust:
+        try:
+            key.verify(signature, to_sign)
+        except InvalidSignature:
+            continue
+        return
+    raise BadSignature("signed by none of the keys that are trusted")
+
+
+def _parts(message: bytes) -> tuple[bytes | None, bytes]:
     try:
         found = cbor2.loads(message)
         protected, unprotected, payload, signature = found.value
@@ -59,16 +87,17 @@ def _parts(message: bytes) -> tuple[bytes, bytes]:
             found.tag == TAG
             and protected == EDDSA
             and isinstance(unprotected, Mapping)
-            and isinstance(payload, bytes)
+            and (payload is None or isinstance(payload, bytes))
             and isinstance(signature, bytes)
             and len(signature) == 64
         )
     except Exception as bad:  # cbor2 lets a dozen kinds of error through for bytes from outside
         raise BadSignature("no COSE_Sign1 message") from bad
     if not good:
-        raise BadSignature("no COSE_Sign1 message with EdDSA and its payload inside")
+        raise BadSignature("no COSE_Sign1 message with EdDSA")
     return payload, signature
 
 
 def _to_sign(payload: bytes, external: bytes) -> bytes:
+    """Sig_structure (RFC 9052, section 4.4)."""
     return cbor2.dumps(["Signature1", EDDSA, external, payload])

@@ -25,8 +25,9 @@ from typing import Any
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import cbor2
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from gateway.wire import sign1
 
 TAG = 107
 LARGEST = 8192  # bytes of an envelope
@@ -41,9 +42,7 @@ _VENDOR, _CLASS, _DIGEST, _SIZE, _URI = 1, 2, 3, 14, 21
 _IF_VENDOR, _IF_CLASS, _IF_IMAGE, _OVERRIDE, _FETCH = 1, 2, 3, 20, 21
 _REPORT_ALL, _REPORT_FAILURE = 15, 2
 _COMPONENT_VERSION = 6
-_SIGN1 = 18
 _DEEPEST = 8  # of one byte string's nested items
-_EDDSA = cbor2.dumps({1: -8})  # protected header: algorithm EdDSA
 
 
 class BadManifest(ValueError):
@@ -97,7 +96,7 @@ def signed(manifest: Manifest, key: Ed25519PrivateKey) -> bytes:
         inner[_TEXT] = cbor2.dumps({"en": {tuple(COMPONENT): {_COMPONENT_VERSION: manifest.version}}})
     body = cbor2.dumps(inner)
     digest = _digest(body)
-    wrapper = [digest, _signature(key, digest)]
+    wrapper = [digest, sign1.sign_detached(digest, key)]
     envelope = cbor2.dumps(cbor2.CBORTag(TAG, {_AUTHENTICATION: cbor2.dumps(wrapper), _MANIFEST: body}))
     if read(envelope) != manifest or len(envelope) > LARGEST:
         raise BadManifest("a value is out of its range")
@@ -112,33 +111,17 @@ def read(envelope: bytes) -> Manifest:
 def proven(envelope: bytes, trust: Sequence[Ed25519PublicKey]) -> Manifest:
     """What it says, signed by one of `trust`. Raises BadManifest."""
     manifest, digest, blocks = _opened(envelope)
-    if not any(_proves(key, block, digest) for block in blocks for key in trust):
+    if not any(_proves(block, digest, trust) for block in blocks):
         raise BadManifest("it is not signed by a key that is trusted here")
     return manifest
 
 
-def _signature(key: Ed25519PrivateKey, digest: bytes) -> bytes:
-    """COSE_Sign1 (RFC 9052, section 4.2) whose payload, the digest, lies outside it."""
-    return cbor2.dumps(cbor2.CBORTag(_SIGN1, [_EDDSA, {}, None, key.sign(_to_sign(digest))]))
-
-
-def _proves(key: Ed25519PublicKey, block: bytes, digest: bytes) -> bool:
-    signature = _cbor(block, "a signature")
-    match signature.value if isinstance(signature, cbor2.CBORTag) and signature.tag == _SIGN1 else None:
-        case [bytes() as protected, Mapping(), None, bytes() as said] if protected == _EDDSA:
-            pass
-        case _:
-            return False
+def _proves(block: bytes, digest: bytes, trust: Sequence[Ed25519PublicKey]) -> bool:
     try:
-        key.verify(said, _to_sign(digest))
-    except InvalidSignature:
+        sign1.prove_detached(block, digest, trust)
+    except sign1.BadSignature:
         return False
     return True
-
-
-def _to_sign(digest: bytes) -> bytes:
-    """Sig_structure (RFC 9052, section 4.4)."""
-    return cbor2.dumps(["Signature1", _EDDSA, b"", digest])
 
 
 def _opened(envelope: bytes) -> tuple[Manifest, bytes, list[bytes]]:
