@@ -61,12 +61,13 @@ class Bluez:
     """One daemon with one adapter. Use `async with`; leaving it is bluetoothd's end.
 
     `passive`: it has AdvertisementMonitorManager1. `busy`: so many scans are answered InProgress. `deaf`: the radio
-    hears nothing though it scans.
+    hears nothing though it scans. `fails`: so many reads end with their connection.
     """
 
     def __init__(self, address: str, adapter: str = "hci0", passive: bool = True) -> None:
         self._address, self._adapter, self.passive = address, f"/org/bluez/{adapter}", passive
         self.busy = 0
+        self.fails = 0
         self.deaf = False
         self.mute = False
         self.scans = 0
@@ -162,6 +163,11 @@ class Bluez:
             self._add(path, {DEVICE: fixed | changed})
         return True
 
+    @property
+    def is_notified(self) -> bool:
+        """A client has asked to be told a characteristic's changes."""
+        return bool(self._notifying)
+
     def offer(self, address: str, values: dict[int, bytes]) -> None:
         """What a device answers once connected: 16-bit characteristic -> value. Told to those who asked for it."""
         base = f"{self._path(address)}/service0001"
@@ -256,6 +262,10 @@ class Bluez:
             case "Connect" | "Disconnect":
                 return self._connect(message)
             case "ReadValue":
+                if self.fails:
+                    self.fails -= 1
+                    self.drop(str(message.path).split("/dev_")[1].partition("/")[0].replace("_", ":"))
+                    return Message.new_error(message, "org.bluez.Error.Failed", "Not connected")
                 if self.mute:
                     return Message.new_error(message, "org.bluez.Error.Failed", "Operation failed with ATT error: 0x0e")
                 return Message.new_method_return(message, "ay", [self._values[message.path]])

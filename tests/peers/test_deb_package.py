@@ -355,7 +355,7 @@ def test_a_configuration_of_a_technician_is_tried_and_kept_or_refused(machine: M
     assert (other.returncode, "CG-5194" in other.stderr) == (1, True), other.stderr
 
     assert json.loads(machine.sh("citygate configure status --json"))["current"] == said["current"]
-    assert "period_s = 0.4" in machine.sh("cat /var/lib/citygate/state/configuration/current/site.toml")
+    assert "period_s = 0.4" in generation(machine, said["current"])
     more_arrives(machine)
     assert (pid(machine, FIELD), pid(machine, UPLINK)) == before
 
@@ -372,7 +372,7 @@ def test_a_configuration_of_the_center_is_tried_and_kept_or_refused(machine: Mac
     assert (replayed.returncode, "CG-6146" in replayed.stderr) == (1, True), replayed.stderr
     more_arrives(machine)
     assert (pid(machine, FIELD), pid(machine, UPLINK)) == before
-    assert "window_s = 3.0" in machine.sh("cat /var/lib/citygate/state/configuration/current/site.toml")
+    assert "window_s = 3.0" in generation(machine, said["current"])
     assert (machine.root / "etc/citygate/site.toml").read_text() == SITE
 
 
@@ -388,7 +388,7 @@ print(urllib.request.urlopen(ask, context=ssl._create_unverified_context()).read
     assert health["gateway"] == "cab-7"
     assert machine.ran(asked.replace(token, "x" * len(token))).returncode != 0
     link = json.loads(machine.sh(f"citygate panel invite {site} --role operate --who Kim --json"))
-    assert link["url"].startswith("https://127.0.0.1:8443/sign-in#")
+    assert link["url"].startswith("https://localhost:8443/sign-in#")
     assert machine.sh("stat -c '%U %a' /var/lib/citygate/panel/tokens.json") == "citygate-panel 600"
 
 
@@ -416,6 +416,10 @@ def pushed(machine: Machine, name: str) -> dict[str, Any]:
     )
     assert done.returncode in (0, 2), done.stderr + machine.journal()
     return dict(json.loads(done.stdout)["cab-7"])
+
+
+def generation(machine: Machine, number: int) -> str:
+    return machine.sh(f"cat /var/lib/citygate/state/configuration/{number}/site.toml")
 
 
 def ask(machine: Machine, name: str) -> None:
