@@ -6,6 +6,7 @@ In: adverts of 50 declared devices among foreign ones, Ruuvi, BTHome plain and e
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import time
@@ -75,24 +76,68 @@ def run(full: bool) -> dict[str, Any]:
         "ble_decoded": decoded,
         "ble_throttled": inbox.totals["throttled"],
         **_fuzz(1_000_000 if full else 100_000),
-        **asyncio.run(_scans(10_000 if full else 300)),
+        **asyncio.run(_growth(10_000)),
     }
 
 
-async def _scans(count: int) -> dict[str, int]:
-    """Descriptors left behind by scans begun and ended on a daemon without a radio; nothing without dbus-daemon."""
+async def _growth(count: int) -> dict[str, float]:
+    """What `count` scans and as many GATT connections leave behind, on a daemon without a radio; nothing without
+    dbus-daemon. Counted from a tenth of them on, when what is kept once is there."""
     if not is_possible():
+        print("no dbus-daemon: what scans and connections leave behind was not measured")
         return {}
     with TemporaryDirectory() as folder:
-        async with private_bus(Path(folder)) as bus, Bluez(bus):
+        async with private_bus(Path(folder)) as bus, Bluez(bus) as bluez:
             os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = bus
-            link, ops, before = Link("air", "ble:hci0"), plan(_points()), 0
-            for number in range(count + 1):
-                async with connect(link, ops):
-                    pass
-                if not number:
-                    before = len(os.listdir("/proc/self/fd"))
-            return {"ble_scans": count, "ble_fd_growth": len(os.listdir("/proc/self/fd")) - before}
+            scans, connections = await _scans(count), await _connections(count, bluez)
+    print(f"{'':12} {'rounds':>8} {'descriptors':>12} {'MB':>8}")
+    for name, (descriptors, mb) in {"scans": scans, "connections": connections}.items():
+        print(f"{name:12} {count:8} {descriptors:+12} {mb:+8.2f}")
+    return {
+        "ble_scans": count,
+        "ble_connections": count,
+        "fd_growth": max(scans[0], 0) + max(connections[0], 0),
+        "ble_scans_growth_mb": round(scans[1], 2),
+        "ble_connections_growth_mb": round(connections[1], 2),
+    }
+
+
+async def _scans(count: int) -> tuple[int, float]:
+    link, ops, before = Link("air", "ble:hci0"), plan(_points()), (0, 0.0)
+    for number in range(count):
+        if number == count // 10:
+            before = _held()
+        async with connect(link, ops):
+            pass
+    return _grown(before)
+
+
+async def _connections(count: int, bluez: Bluez) -> tuple[int, float]:
+    """One device, connected to, read and left again, over and over by the driver itself."""
+    address = "00:00:5E:00:53:EE"
+    spec = Value(characteristic="2a6e", type="int16", order="little")
+    point = Point(0, "temperature", Device("room", 0, Options("gatt"), address), spec, 0.001, 0.01)
+    bluez.offer(address, {0x2A6E: (2506).to_bytes(2, "little")})
+    before: tuple[int, float] | None = None
+    async with connect(Link("air", "ble:hci0"), plan((point,))) as reader:
+        while (made := reader.counters["connections"]) < count:
+            bluez.advertise(address)
+            await reader.read((), 0.05)
+            if before is None and made >= count // 10:
+                before = _held()
+    return _grown(before or _held())
+
+
+def _held() -> tuple[int, float]:
+    """(open descriptors, resident MB) of this process."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return len(os.listdir("/proc/self/fd")), pages * os.sysconf("SC_PAGESIZE") / 1e6
+
+
+def _grown(before: tuple[int, float]) -> tuple[int, float]:
+    now = _held()
+    return now[0] - before[0], now[1] - before[1]
 
 
 def _fuzz(frames: int) -> dict[str, int]:
