@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ TCP_UNITS = (255, 0, *range(1, 17), 32, 97, 100, 247)
 TCP_TIMEOUT_S = 0.5
 COAP_PORT = 5683
 COAP_GROUPS = ("224.0.1.187", "ff02::fd")
+COAP_ONE_S = 3.0
+COAP_GROUP_S = 6.0  # a node of a group answers within 5 s, when it likes (DEFAULT_LEISURE; RFC 7252, 8.2)
 _GET_CORE = b"\xbb.well-known\x04core"  # Uri-Path twice (RFC 7252, 3.1): delta 11 length 11, delta 0 length 4
 
 
@@ -65,11 +68,12 @@ async def scan_host(url: str, units: Sequence[int], tell: Tell, timeout_s: float
     return found
 
 
-async def scan_coap(url: str, tell: Tell, seconds: float = 3.0) -> list[Neighbour]:
+async def scan_coap(url: str, tell: Tell) -> list[Neighbour]:
     """Nodes that answer GET /.well-known/core; `coap://` with no host asks the groups of all CoAP nodes on every
     interface. Raises OSError where nothing can be sent."""
     parts = urlsplit(url)
     hosts = [parts.hostname] if parts.hostname else list(COAP_GROUPS)
+    seconds = COAP_ONE_S if parts.hostname else COAP_GROUP_S
     found: dict[str, Neighbour] = {}
     loop = asyncio.get_running_loop()
     token = os.urandom(2)
@@ -119,7 +123,7 @@ def _resources(data: bytes, token: bytes) -> list[str] | None:
     if data[1] != 0x45:
         return []
     body = data.partition(b"\xff")[2].decode("utf-8", "replace")
-    return [part.strip().partition(">")[0].lstrip("<") for part in body.split(",") if part.strip().startswith("<")]
+    return re.findall(r"<([^<>]*)>", body)  # a link that the block cuts off is left out
 
 
 async def scan_air(adapter: str, seconds: float, tell: Tell) -> list[Neighbour]:

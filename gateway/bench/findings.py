@@ -46,6 +46,12 @@ def finding(code: str, **facts: object) -> Finding:
     return Finding(code, *(words.format(**facts) for words in WORDS[code]))
 
 
+def not_asked(where: str, why: str, hint: str) -> Finding:
+    """What cannot be reached at all. `hint`: what to do, English and Korean with " / " between, as drivers give it."""
+    english, _, korean = hint.partition(" / ")
+    return finding("CG-5109", where=where, why=why, hint_en=english, hint_ko=korean or english)
+
+
 WORDS: dict[str, tuple[str, str, str, str]] = {
     "CG-5100": (
         "nothing at all answers, and the line is still",
@@ -109,8 +115,8 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
     "CG-5109": (
         "{where} cannot be asked: {why}",
         "{where} 에 요청할 수 없습니다: {why}",
-        "{hint}",
-        "다음을 확인하십시오: {hint}",
+        "{hint_en}",
+        "조치: {hint_ko}",
     ),
     "CG-5110": (
         "nothing is called {name}",
@@ -154,5 +160,11 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
         "주소 {unit}의 응답만 가끔 깨집니다({others}은(는) 정상): 같은 주소의 장치가 둘이거나 지선 불량입니다",
         "unplug one device with this address and scan again; else look at the wiring of its branch",
         "이 주소의 장치 하나를 분리하고 다시 검색하고, 계속되면 해당 지선 배선을 확인하십시오",
+    ),
+    "CG-5117": (
+        "{where}: nothing answers",
+        "{where}: 응답이 없습니다",
+        "check the address, the device's power and the network",
+        "주소, 장치 전원, 네트워크를 확인하십시오",
     ),
 }

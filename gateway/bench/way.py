@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.bench.findings import Finding, finding
+from gateway.bench.findings import Finding, finding, not_asked
 
 if TYPE_CHECKING:
     from gateway.field.asking import Said
@@ -102,8 +102,11 @@ class ServiceWay:
         try:
             await self._request({"lines": True}, 5.0)
         except PermissionError as no:
-            hint = "run this as the user of citygate field, or as a member of its group"
-            raise Unreachable(finding("CG-5109", where=self._socket, why=no.strerror, hint=hint)) from no
+            hint = (
+                "run this as the user of citygate field, or as a member of its group / "
+                "citygate field 와 같은 사용자 또는 그 그룹의 사용자로 실행하십시오"
+            )
+            raise Unreachable(not_asked(str(self._socket), str(no.strerror), hint)) from no
         except (OSError, ValueError):
             return False
         return True
@@ -117,7 +120,8 @@ class ServiceWay:
         try:
             answer: dict[str, Any] = await self._request(words)
         except (OSError, ValueError) as gone:
-            raise Unreachable(finding("CG-5109", where=self._socket, why=gone, hint="citygate status")) from gone
+            hint = "look at it: citygate status / citygate status 로 확인하십시오"
+            raise Unreachable(not_asked(str(self._socket), str(gone), hint)) from gone
         if "error" in answer:
             raise Unreachable(_refusal(answer, self._device))
         return answer
@@ -139,9 +143,12 @@ def _refusal(answer: dict[str, Any], device: str) -> Finding:
     if answer.get("code") == "CG-5110":
         return finding("CG-5110", name=device, known=", ".join(answer.get("known", ())))
     if str(answer.get("code", "")).startswith("CG-3"):
-        return finding("CG-5109", where=device, why=answer["error"], hint=answer.get("hint", ""))
-    hint = "restart citygate field: it may be of an older release"
-    return finding("CG-5109", where=device, why=answer["error"], hint=hint)
+        return not_asked(device, answer["error"], answer.get("hint", ""))
+    hint = (
+        "restart citygate field: it may be of an older release / "
+        "citygate field 를 다시 시작하십시오. 이전 릴리스일 수 있습니다"
+    )
+    return not_asked(device, answer["error"], hint)
 
 
 @asynccontextmanager
@@ -207,7 +214,7 @@ async def _own(
             label = label | {"url": link.url}
             yield OwnWay(reader, ops, points, meanings, timeout_s, label, driver, LISTEN_S if listens else 0.0)
     except LinkDown as down:
-        raise Unreachable(finding("CG-5109", where=link.url, why=f"{down} [{down.code}]", hint=down.hint)) from down
+        raise Unreachable(not_asked(link.url, f"{down} [{down.code}]", down.hint)) from down
 
 
 class OwnWay:

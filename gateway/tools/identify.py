@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gateway.bench.findings import finding
+from gateway.bench.findings import finding, not_asked
 from gateway.bench.identify import Fit, identify_modbus, judge, ranked
 from gateway.bench.lending import all_profiles, link_for, url_of
 from gateway.bench.line import as_told
@@ -50,7 +50,7 @@ def run(stranger: Stranger, *, json: bool) -> int:
     except Unreachable as no:
         return refused(no.finding, json=json)
     except LinkDown as down:
-        why = finding("CG-5109", where=stranger.target, why=f"{down} [{down.code}]", hint=down.hint)
+        why = not_asked(stranger.target, f"{down} [{down.code}]", down.hint)
         return refused(why, json=json)
     if json:
         print(jsonlib.dumps({"fits": [fit.as_json() for fit in fits[: 2 * SHOWN]]}, ensure_ascii=False))
@@ -97,7 +97,9 @@ async def _modbus(link: Link, unit: int, profiles: Sequence[DeviceProfile], json
 async def _through_service(stranger: Stranger, profiles: Sequence[DeviceProfile], json: bool) -> list[Fit]:
     socket = socket_of(site_file(stranger.site))
     if socket is None:
-        raise Unreachable(finding("CG-5109", where=stranger.site, why="no such site file", hint="name it with --site"))
+        raise Unreachable(
+            not_asked(str(stranger.site), "no such site file", "name it with --site / --site 로 지정하십시오")
+        )
     way = ServiceWay(socket, stranger.device)
 
     async def ask(_: int, pdu: bytes) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.bench.findings import Finding, finding
+from gateway.bench.findings import Finding, finding, not_asked
 from gateway.bench.held import holder_of
 from gateway.bench.lending import url_of
 from gateway.bench.ports import serial_ports
@@ -101,16 +101,23 @@ async def _target(url: str, search: Search, show: Screen) -> dict[str, Any]:
             return await _through_service(replace(search, site=site, link=link), show)
         return _failed(url, f"{down} [{down.code}]", down.hint, show)
     except OSError as no:
-        return _failed(url, str(no.strerror or no), "check the address and the network", show)
+        return _failed(
+            url, str(no.strerror or no), "check the address and the network / 주소와 네트워크를 확인하십시오", show
+        )
     if not found:
-        return _failed(url, "nothing answers", "check address, power and network", show)
+        nobody = finding("CG-5117", where=url)
+        show.finding(nobody)
+        return {"url": url, "found": [], "findings": [nobody.as_json()], "failed": True}
     return {"url": url, "found": [one.as_json() for one in found], "findings": []}
 
 
 def _failed(url: str, why: str, hint: str, show: Screen) -> dict[str, Any]:
     if f"[{HELD}]" in why:
-        hint = "citygate field may hold it: citygate scan --site SITE.toml --link NAME asks through it"
-    wrong = finding("CG-5109", where=url, why=why, hint=hint)
+        hint = (
+            "citygate field may hold it: citygate scan --site SITE.toml --link NAME asks through it / "
+            "citygate field 가 사용 중일 수 있습니다: citygate scan --site SITE.toml --link NAME 으로 요청하십시오"
+        )
+    wrong = not_asked(url, why, hint)
     show.finding(wrong)
     return {"url": url, "found": [], "findings": [wrong.as_json()], "failed": True}
 
@@ -148,20 +155,23 @@ async def _through_service(search: Search, show: Screen) -> dict[str, Any]:
     site = site_file(search.site)
     socket = socket_of(site)
     if socket is None:
-        raise Unreachable(finding("CG-5109", where=site, why="no such site file", hint="name it with --site"))
+        raise Unreachable(not_asked(str(site), "no such site file", "name it with --site / --site 로 지정하십시오"))
 
     async def asked(words: dict[str, Any]) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = await asyncio.to_thread(request, socket, words, 20.0)
         except (OSError, ValueError) as no:
-            hint = "start citygate field, or name the port instead of --link"
-            raise Unreachable(finding("CG-5109", where=socket, why=no, hint=hint)) from no
+            hint = (
+                "start citygate field, or name the port instead of --link / "
+                "citygate field 를 시작하거나 --link 대신 포트를 지정하십시오"
+            )
+            raise Unreachable(not_asked(str(socket), str(no), hint)) from no
         if "error" in answer:
             known = ", ".join(answer.get("known", ()))
             raise Unreachable(
                 finding("CG-5110", name=search.link, known=known)
                 if known
-                else finding("CG-5109", where=search.link, why=answer["error"], hint=answer.get("hint", ""))
+                else not_asked(search.link, answer["error"], answer.get("hint", ""))
             )
         return answer
 

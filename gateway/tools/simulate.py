@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.bench.findings import finding
+from gateway.bench.findings import finding, not_asked
 from gateway.bench.lending import profile_called
 from gateway.bench.way import Unreachable
 from gateway.sim.bus import CRC, EXCEPTION, FAULTS, LATE
@@ -59,10 +59,8 @@ def run(play: Play, *, json: bool) -> int:
     except Unreachable as no:
         return refused(no.finding, json=json)
     except OSError as no:
-        why = finding(
-            "CG-5109", where=play.on or play.profile, why=no.strerror or no, hint="choose another port or path"
-        )
-        return refused(why, json=json)
+        hint = "choose another port or path / 다른 포트나 경로를 지정하십시오"
+        return refused(not_asked(play.on or play.profile, str(no.strerror or no), hint), json=json)
     return 0
 
 
