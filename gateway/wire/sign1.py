@@ -24,12 +24,13 @@ class BadSignature(ValueError):
 
 def sign(payload: bytes, private: Any, external: bytes = b"") -> bytes:
     """`private`: an Ed25519PrivateKey. `external`: what is signed with it and does not travel."""
-    return _message(payload, private, _to_sign(payload, external))
+    return _message({KEY_ID: key_id(private.public_key())}, payload, private.sign(_to_sign(payload, external)))
 
 
 def sign_detached(payload: bytes, private: Any) -> bytes:
-    """`sign`, without the payload: whoever proves it has that already."""
-    return _message(None, private, _to_sign(payload, b""))
+    """`sign` without the payload, which whoever proves it has already, and without the hint: no byte of it can be
+    another."""
+    return _message({}, None, private.sign(_to_sign(payload, b"")))
 
 
 def opened(message: bytes, trust: Sequence[Any], external: bytes = b"") -> bytes:
@@ -62,9 +63,8 @@ def key_id(public: Any) -> bytes:
     return hashlib.sha256(public.public_bytes_raw()).digest()[:8]
 
 
-def _message(payload: bytes | None, private: Any, to_sign: bytes) -> bytes:
-    unprotected = {KEY_ID: key_id(private.public_key())}
-    return cbor2.dumps(cbor2.CBORTag(TAG, [EDDSA, unprotected, payload, private.sign(to_sign)]))
+def _message(unprotected: Mapping[int, bytes], payload: bytes | None, signature: bytes) -> bytes:
+    return cbor2.dumps(cbor2.CBORTag(TAG, [EDDSA, unprotected, payload, signature]))
 
 
 def _prove(signature: bytes, to_sign: bytes, trust: Sequence[Any]) -> None:
