@@ -187,11 +187,11 @@ async def _text(talk: Conversation, options: Options, name: str) -> str | None:
 
 async def _value(talk: Conversation, point: Any, device: Device) -> float:
     [read] = driver_points({0: point}, device)
-    count = read.spec.end - read.spec.address
-    said = await talk.say(read_request(read.spec.function, read.spec.address, count))
+    first, count = read.spec.first, read.spec.beyond - read.spec.first
+    said = await talk.say(read_request(read.spec.function, first, count))
     if not said.is_answer or len(said.pdu) != 2 + byte_count(read.spec.function, count):
         return math.nan
-    values, _ = Decoder([read], read.spec.function, read.spec.address).decode(said.pdu[2:])
+    values, _ = Decoder([read], read.spec.function, first).decode(said.pdu[2:])
     return float(values[0])
 
 

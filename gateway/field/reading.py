@@ -155,7 +155,8 @@ def where(point: Point) -> str:
             return f"FC{spec.function} {spec.address} bit"
         wide = "" if spec.span < 2 and spec.order == "ABCD" else f" {spec.order}"
         bit = "" if spec.bit is None else f" bit {spec.bit}"
-        return f"FC{spec.function} {spec.address} {spec.type}{wide}{bit}"
+        factor = "" if spec.scale_factor is None else f" x 10^({spec.scale_factor})"
+        return f"FC{spec.function} {spec.address} {spec.type}{wide}{bit}{factor}"
     for key in ("path", "characteristic", "offset", "field", "object"):
         if (value := getattr(spec, key, None)) not in (None, ""):
             return f"{key} {value}"

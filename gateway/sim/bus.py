@@ -63,8 +63,8 @@ class Slave:
         self._texts = dict(texts or {})
         self._options: Any = points[0].device.options if points else None
         self._windows: dict[int, list[tuple[int, int]]] = {}
-        for point in sorted(points, key=lambda p: p.spec.address):
-            self._windows.setdefault(point.spec.function, []).append((point.spec.address, point.spec.end))
+        for point in sorted(points, key=lambda p: p.spec.first):
+            self._windows.setdefault(point.spec.function, []).append((point.spec.first, point.spec.beyond))
         for text in self._options.identity if self._options is not None else ():
             self._windows.setdefault(text.function, []).append((text.address, text.address + text.registers))
         self._held: dict[str, float] = {}

@@ -25,18 +25,25 @@ _CODES = {
     "int64": "q", "float16": "e", "float32": "f", "float64": "d",
 }  # fmt: skip
 _BCD_DIGITS = {"bcd16": 4, "bcd32": 8}
+_MOD10K_WORDS = {"mod10k32": 2, "mod10k64": 4}
+FINEST, COARSEST = -3, 10  # powers of ten that a device with scale factors shows its values by
 
 
-def raw(point: Point, value: float) -> tuple[int | float, float]:
-    """(what the device stores, the value that it means)."""
+def raw(point: Point, value: float, power: int = 0) -> tuple[int | float, float]:
+    """(what the device stores, the value that it means); `power` of ten where a scale factor says so."""
     kind = point.spec.type
-    unscaled = (value - point.offset) / point.scale
+    scale = point.scale * 10.0**power if power >= 0 else point.scale / 10.0**-power
+    unscaled = (value - point.offset) / scale
     if kind in _INTEGERS:
         low, high = _INTEGERS[kind]
         stored = min(high, max(low, round(unscaled)))
-        return stored, stored * point.scale + point.offset
+        return stored, stored * scale + point.offset
     if kind in _BCD_DIGITS:
         stored = min(10 ** _BCD_DIGITS[kind] - 1, max(0, round(unscaled)))
+        return stored, stored * point.scale + point.offset
+    if kind in _MOD10K_WORDS:
+        most = 10_000 ** _MOD10K_WORDS[kind] - 1
+        stored = min(most, max(-most, round(unscaled)))
         return stored, stored * point.scale + point.offset
     narrow = float(struct.unpack(">" + _CODES[kind], struct.pack(">" + _CODES[kind], unscaled))[0])
     return narrow, narrow * point.scale + point.offset
@@ -46,6 +53,10 @@ def to_bytes(kind: str, stored: int | float) -> bytes:
     """Big-endian bytes of a stored value."""
     if kind in _BCD_DIGITS:
         return bytes.fromhex(f"{stored:0{_BCD_DIGITS[kind]}d}")
+    if kind in _MOD10K_WORDS:
+        sign = -1 if stored < 0 else 1
+        words = [sign * (abs(int(stored)) // 10_000**place % 10_000) for place in reversed(range(_MOD10K_WORDS[kind]))]
+        return struct.pack(f">{len(words)}h", *words)
     if kind in ("uint24", "int24"):
         return int(stored).to_bytes(3, "big", signed=kind == "int24")
     return struct.pack(">" + _CODES[kind], stored)
@@ -78,7 +89,11 @@ class ModbusImage:
                 words[at] |= bit << spec.bit
                 told[point.name] = float(bit)
                 continue
-            stored, told[point.name] = raw(point, value(point))
+            factor = spec.scale_factor
+            power = 0 if factor is None else self._power(function, factor, value)
+            stored, told[point.name] = raw(point, value(point), power)
+            if factor is not None:
+                words[factor - address] = power & 0xFFFF
             if spec.shift:
                 stored = int(stored) << spec.shift
             data = reorder(to_bytes(spec.type, stored).rjust(2, b"\0"), spec.order)
@@ -95,14 +110,27 @@ class ModbusImage:
             told[point.name] = float(bits[point.spec.address - address])
         return bits, told
 
+    def _power(self, function: int, factor: int, value: Value) -> int:
+        """The finest by which all that share the register at `factor` can be said."""
+        sharing = [one for one in self._points if (one.spec.function, one.spec.scale_factor) == (function, factor)]
+        for power in range(FINEST, COARSEST):
+            if all(_says(one, value(one), power) for one in sharing):
+                return power
+        return COARSEST
+
     def _inside(self, function: int, address: int, count: int) -> list[Point]:
         return [
             point
             for point in self._points
             if point.spec.function == function
-            and address <= point.spec.address
-            and point.spec.address + _words(point.spec) <= address + count
+            and address <= point.spec.first
+            and max(point.spec.address + _words(point.spec), point.spec.beyond) <= address + count
         ]
+
+
+def _says(point: Point, value: float, power: int) -> bool:
+    stored, meant = raw(point, value, power)
+    return stored not in point.spec.nan and abs(meant - value) <= abs(point.scale) * 10.0**power
 
 
 def _words(spec: Any) -> int:

@@ -54,6 +54,7 @@ def _changes(point: ProfilePoint) -> Iterator[tuple[str, ProfilePoint]]:
         *(("function", function) for function in (3, 4, 1, 2) if function != spec.function),
         *(("address", address) for address in _addresses(spec.address)),
         *(("type", kind) for kind in types),
+        *(("scale_factor", address) for address in _addresses(spec.scale_factor or 0) if spec.scale_factor is not None),
     ]
     if spec.is_coil:
         one_key = [(key, value) for key, value in one_key if key in ("function", "address")]

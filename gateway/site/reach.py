@@ -23,6 +23,8 @@ def reach(spec: Any) -> Reach | None:
     """The reach of a driver's point by its `bit`, `mask` and `type`; None for floats and what is not known."""
     if getattr(spec, "is_coil", False) or getattr(spec, "bit", None) is not None:
         return Reach("a bit", 0, 1)
+    if getattr(spec, "scale_factor", None) is not None:
+        return None  # as far as the device likes
     name = str(getattr(spec, "type", ""))
     if getattr(spec, "mask", None) is not None:
         return Reach(f"{name} with this mask", 0, spec.mask >> getattr(spec, "shift", 0))

@@ -91,7 +91,8 @@ def _check(profile: DeviceProfile, play: Play) -> None:
             why = "an address is six pairs, as A4:C1:38:12:34:56"
             raise Unreachable(finding("CG-5111", what=f"--on {play.on}", why=why, verb="simulate"))
     elif way != "pty" and port and not (port.isdecimal() and int(port) < 65_536):
-        raise Unreachable(finding("CG-5111", what=f"--on {play.on}", why="a port is 0 to 65535", verb="simulate"))
+        why = f"write {way}:PORT, a number up to 65535; it listens on this machine alone"
+        raise Unreachable(finding("CG-5111", what=f"--on {play.on}", why=why, verb="simulate"))
     impossible = {
         "coap": (CRC, LATE, EXCEPTION),
         "ble": (CRC, LATE, EXCEPTION),

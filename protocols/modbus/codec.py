@@ -37,6 +37,7 @@ EXCEPTIONS = {
 }
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 LATER = (5, 6)  # the device is at work on something else: no fault
+MOST_POWER = 10  # of ten, either way, in a scale factor (SunSpec Device Information Model Specification, sunssf)
 NOT_THERE = (10, 11)  # a gateway's word for "no reply"
 
 _READ = struct.Struct(">BHH")
@@ -213,7 +214,7 @@ class Decoder:
     `order[i]` is the position, among the points given, of row i: rows are grouped by type.
     """
 
-    __slots__ = ("_coils", "_finite", "_groups", "_linear", "_offset", "_scale", "_take", "order")
+    __slots__ = ("_coils", "_finite", "_groups", "_linear", "_offset", "_powers", "_scale", "_take", "order")
 
     def __init__(self, points: Sequence[Point], function: int, address: int) -> None:
         specs: list[Register] = [point.spec for point in points]
@@ -229,6 +230,7 @@ class Decoder:
         self._finite = self._coils or not any(spec.type.startswith("float") for spec in ordered)
         self._scale = np.array([points[i].scale for i in rows])
         self._offset = np.array([points[i].offset for i in rows])
+        self._powers = None if self._coils else _powers(ordered, address)
         self._linear = bool((self._scale != 1.0).any() or (self._offset != 0.0).any())
 
     def _compile(self, ordered: Sequence[Register], address: int) -> NDArray[np.intp]:
@@ -265,6 +267,11 @@ class Decoder:
                 if hits is not None:
                     absent = np.zeros(value.shape, np.bool_) if absent is None else absent
                     absent[:, group.rows] |= hits
+        if self._powers is not None:
+            unknown = self._powers.apply(raw, value)
+            if unknown.any():
+                absent = np.zeros(value.shape, np.bool_) if absent is None else absent
+                absent[:, self._powers.rows] |= unknown
         if self._linear:
             with np.errstate(invalid="ignore", over="ignore"):
                 value *= self._scale
@@ -276,6 +283,29 @@ class Decoder:
         if absent is not None:
             value[absent] = np.nan
         return value, absent
+
+
+class _Powers(NamedTuple):
+    """Values whose power of ten stands in a register of its own."""
+
+    rows: NDArray[np.intp]
+    take: NDArray[np.intp]  # high and low byte of each one's register
+
+    def apply(self, raw: NDArray[np.uint8], value: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Scale the rows of f64[blocks, n] in place; bool[blocks, rows] of those whose power is none."""
+        power = raw.take(self.take, axis=1).view(">i2").astype(np.int64)
+        unknown: NDArray[np.bool_] = np.abs(power) > MOST_POWER
+        power[unknown] = 0
+        value[:, self.rows] = value[:, self.rows] * 10.0 ** np.maximum(power, 0) / 10.0 ** np.maximum(-power, 0)
+        return unknown
+
+
+def _powers(specs: Sequence[Register], address: int) -> _Powers | None:
+    places = [(row, spec.scale_factor - address) for row, spec in enumerate(specs) if spec.scale_factor is not None]
+    if not places:
+        return None
+    take = [byte for _, at in places for byte in (2 * at, 2 * at + 1)]
+    return _Powers(np.array([row for row, _ in places], np.intp), np.array(take, np.intp))
 
 
 def _kind(spec: Register) -> tuple[str, bool, bool]:
@@ -442,7 +472,7 @@ def decode(points: Sequence[Point], request: bytes, reply: bytes) -> dict[str, f
     covered = [
         p
         for p in points
-        if p.spec.function == got.function and got.address <= p.spec.address and p.spec.end <= got.address + got.count
+        if p.spec.function == got.function and got.address <= p.spec.first and p.spec.beyond <= got.address + got.count
     ]
     if not covered:
         return {}

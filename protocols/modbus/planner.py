@@ -69,7 +69,7 @@ class ReadBlock:
 
     def regrouped(self, points: Sequence[Point], allows: Allows) -> list[ReadBlock]:
         """Some of its points as the fewest requests that `allows(function, start, end)` lets pass."""
-        ordered = sorted(points, key=lambda p: (p.spec.address, p.spec.end))
+        ordered = sorted(points, key=_extent)
         return list(_blocks(ordered, {}, self.learned, allows))
 
     def batch(self, data: bytes, time_ns: int) -> Batch:
@@ -114,7 +114,7 @@ def plan(points: Sequence[Point]) -> tuple[ReadBlock, ...]:
     def place(point: Point) -> tuple[int, int, float]:
         return seen[point.device.name], point.spec.function, point.period_s
 
-    ordered = sorted(points, key=lambda p: (*place(p), p.spec.address, p.spec.end))
+    ordered = sorted(points, key=lambda p: (*place(p), *_extent(p)))
     layouts: dict[Layout, Decoder] = {}
     learned = {name: Learned(name) for name in seen}
     groups = (list(same) for _, same in groupby(ordered, place))
@@ -133,13 +133,13 @@ def _blocks(
     end = 0
     for point in points:
         _fits(point, options)
-        joined = max(end, point.spec.end)
+        joined = max(end, point.spec.beyond)
         first = block[0].spec if block else point.spec
         if block and not (
-            _joins(first, end, point.spec, joined, options) and allows(first.function, first.address, joined)
+            _joins(first, end, point.spec, joined, options) and allows(first.function, first.first, joined)
         ):
             yield _block(block, end, layouts, learned)
-            block, joined = [], point.spec.end
+            block, joined = [], point.spec.beyond
         block.append(point)
         end = joined
     yield _block(block, end, layouts, learned)
@@ -149,43 +149,48 @@ def _values(points: Iterable[Point]) -> Iterator[list[Point]]:
     """Points that share registers together, by address."""
     same: list[Point] = []
     end = -1
-    for point in sorted(points, key=lambda p: (p.spec.address, p.spec.end)):
-        if same and point.spec.address >= end:
+    for point in sorted(points, key=_extent):
+        if same and point.spec.first >= end:
             yield same
             same = []
         same.append(point)
-        end = max(end, point.spec.end)
+        end = max(end, point.spec.beyond)
     if same:
         yield same
 
 
 def alone(points: list[Point], learned: Learned) -> ReadBlock:
     """One request for these points, whatever lies between them."""
-    ordered = sorted(points, key=lambda p: (p.spec.address, p.spec.end))
-    return _block(ordered, max(p.spec.end for p in ordered), {}, learned)
+    ordered = sorted(points, key=_extent)
+    return _block(ordered, max(p.spec.beyond for p in ordered), {}, learned)
+
+
+def _extent(point: Point) -> tuple[int, int]:
+    """What must be read for it."""
+    return point.spec.first, point.spec.beyond
 
 
 def _joins(first: Register, end: int, spec: Register, joined: int, options: Options) -> bool:
     return (
-        spec.address - end <= options.gap(spec.function)
-        and joined - first.address <= options.limit(spec.function)
-        and options.forbids(first.address, joined) is None
+        spec.first - end <= options.gap(spec.function)
+        and joined - first.first <= options.limit(spec.function)
+        and options.forbids(first.first, joined) is None
     )
 
 
 def _fits(point: Point, options: Options) -> None:
     spec: Register = point.spec
-    if spec.address < 0 or spec.end > 65_536:
+    if spec.first < 0 or spec.beyond > 65_536:
         raise PlanError(point.name, f"{spec.type} at {spec.address} is outside 0..65535")
-    if spec.span > options.limit(spec.function):
+    if spec.beyond - spec.first > options.limit(spec.function):
         raise PlanError(point.name, f"{spec.type} is wider than max_registers = {options.max_registers}")
-    if banned := options.forbids(spec.address, spec.end):
+    if banned := options.forbids(spec.first, spec.beyond):
         raise PlanError(point.name, f"address {spec.address} is inside the forbidden range {banned}")
 
 
 def _block(points: list[Point], end: int, layouts: dict[Layout, Decoder], learned: Learned) -> ReadBlock:
     first = points[0]
-    address, function = first.spec.address, first.spec.function
+    address, function = first.spec.first, first.spec.function
     layout = tuple((point.spec, point.scale, point.offset) for point in points)
     decoder = layouts.get(layout) or layouts.setdefault(layout, Decoder(points, function, address))
     channels = tuple(points[i].channel for i in decoder.order)
@@ -207,6 +212,6 @@ def _block(points: list[Point], end: int, layouts: dict[Layout, Decoder], learne
 
 
 def _cuts(points: list[Point], end: int) -> tuple[int, ...]:
-    first, step = points[0].spec.address, 8 if points[0].spec.is_coil else 1
-    inside = {address for p in points for address in range(p.spec.address + 1, p.spec.end)}
+    first, step = points[0].spec.first, 8 if points[0].spec.is_coil else 1
+    inside = {address for p in points for address in range(p.spec.first + 1, p.spec.beyond)}
     return tuple(at - first for at in range(first + step, end, step) if at not in inside)

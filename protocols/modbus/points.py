@@ -51,7 +51,9 @@ class Register:
     `mod10k32` and `mod10k64` are registers of four decimal digits each (power meters' "modulo 10000", "Mod10"): high *
     10000 + low, all of one sign.
     `bit` 0..15 picks one bit of a register (0 is the least); `mask` keeps bits in place, `shift` then moves them down;
-    `nan` lists raw values, before mask and scale, by which the device says "not available".
+    `nan` lists raw values, before mask and scale, by which the device says "not available". `scale_factor` is the
+    address of a register beside it, int16, with the power of ten of the value (SunSpec's `sunssf`): read in the same
+    request, -10 to 10, anything else (0x8000 above all) is "not available".
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -64,6 +66,7 @@ class Register:
     mask: int | None = None
     shift: int = 0
     nan: tuple[int, ...] = ()
+    scale_factor: int | None = None
 
     @property
     def is_coil(self) -> bool:
@@ -78,6 +81,16 @@ class Register:
     def end(self) -> int:
         """The first address after it."""
         return self.address + self.span
+
+    @property
+    def first(self) -> int:
+        """The first address that must be read for it."""
+        return self.address if self.scale_factor is None else min(self.address, self.scale_factor)
+
+    @property
+    def beyond(self) -> int:
+        """The first address after all that must be read for it."""
+        return self.end if self.scale_factor is None else max(self.end, self.scale_factor + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +200,11 @@ def _device_faults(device: Device) -> list[Fault]:
 
 
 def _point_faults(spec: Register, options: Options) -> list[tuple[str, str]]:
-    banned = options.forbids(spec.address, spec.end)
-    plain = (spec.type, spec.bit, spec.mask, spec.shift, spec.nan) == ("uint16", None, None, 0, ())
+    banned = options.forbids(spec.first, spec.beyond)
+    plain = (spec.type, spec.bit, spec.mask, spec.shift, spec.nan, spec.scale_factor) == (
+        "uint16", None, None, 0, (), None
+    )  # fmt: skip
+    factor = spec.scale_factor
     bits = 8 * BYTES.get(spec.type, 2 * spec.span)
     checks = (
         (not 0 <= spec.address <= 65_535, "address", "0 to 65535, zero-based (the manual's 40001 is 0)"),
@@ -202,7 +218,7 @@ def _point_faults(spec: Register, options: Options) -> list[tuple[str, str]]:
         (
             spec.is_coil and not plain,
             "type",
-            "a coil is one bit: leave type, bit, mask, shift and nan out (function 1 or 2)",
+            "a coil is one bit: leave type, bit, mask, shift, nan and scale_factor out (function 1 or 2)",
         ),
         (spec.bit is not None and not 0 <= spec.bit <= 15, "bit", "0 (least) to 15"),
         (
@@ -224,6 +240,22 @@ def _point_faults(spec: Register, options: Options) -> list[tuple[str, str]]:
             "nan",
             f"a raw value that {spec.type} cannot hold",
         ),
+        (factor is not None and not 0 <= factor <= 65_535, "scale_factor", "0 to 65535, zero-based"),
+        (
+            factor is not None and spec.address <= factor < spec.end,
+            "scale_factor",
+            "is a register beside the value, not one of its own",
+        ),
+        (
+            factor is not None and spec.beyond - spec.first > options.max_registers,
+            "scale_factor",
+            f"one request must read both: at most max_registers = {options.max_registers} from one end to the other",
+        ),
+        (
+            factor is not None and not spec.is_coil and ("int" not in spec.type or spec.bit is not None),
+            "scale_factor",
+            "goes with a whole number: a float has its own exponent, a bit has none",
+        ),
     )
     return [(key, words) for bad, key, words in checks if bad]
 
@@ -232,6 +264,8 @@ def why_not_writable(spec: Register) -> str:
     """Why a point cannot be written by itself, or ""."""
     if spec.function not in (1, 3):
         return f"function {spec.function} only reads: coils (1) and holding registers (3) can be written"
+    if spec.scale_factor is not None:
+        return "its scale factor may be another one when the value arrives"
     if spec.bit is not None or spec.mask is not None or spec.type in BYTES:
         return "part of a register cannot be written by itself"
     if spec.type.startswith("date"):
