@@ -30,6 +30,7 @@ from gateway.agent import release_state
 from gateway.agent.fetching import Fetching
 from gateway.agent.release_places import ABOUT, Places, this_arch
 from gateway.agent.release_state import RESTING, Machine
+from gateway.agent.release_work import ReleaseWork
 from gateway.agent.releases import Releases
 from gateway.agent.resource import Request, Role
 from gateway.agent.trial import Reach
@@ -219,13 +220,15 @@ class Rig:
 
         begun_s = time.monotonic()
         return Releases(
-            site,  # type: ignore[arg-type]  # as much of a site as is read
-            _Field(name, 1 if kind == "fails" and name == NEW else 3),
-            Fetching(ask),
-            places=mine,
-            reach=reach,
-            elapsed_s=lambda: begun_s + (time.monotonic() - begun_s) * FAST,
-            pause=pause,
+            ReleaseWork(
+                site,  # type: ignore[arg-type]  # as much of a site as is read
+                _Field(name, 1 if kind == "fails" and name == NEW else 3),
+                Fetching(ask),
+                places=mine,
+                reach=reach,
+                elapsed_s=lambda: begun_s + (time.monotonic() - begun_s) * FAST,
+                pause=pause,
+            )
         )
 
 

@@ -22,6 +22,7 @@ from gateway.agent.nodes import Nodes
 from gateway.agent.objects import Connectivity, Device, Firmware, Server
 from gateway.agent.reboot import Reboot
 from gateway.agent.record import AuditLog
+from gateway.agent.release_work import ReleaseWork
 from gateway.agent.releases import Releases
 from gateway.agent.resource import Resource
 from gateway.site.site import Site
@@ -39,7 +40,7 @@ def resources(site: Site, control: Control, lines: Sequence[Line], ways: Ways) -
     together = Lines(lines)
 
     def releases() -> Sequence[Resource]:
-        work = Releases(site, control, Fetching(together.one), reach=together.reach)
+        work = Releases(ReleaseWork(site, control, Fetching(together.one), reach=together.reach))
         return work, Firmware(lambda: work.lwm2m)
 
     parts: tuple[Made, ...] = (

@@ -6,41 +6,21 @@ state; a wish is handed to `release_work`, which does it.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
-from gateway.agent.download import Source
-from gateway.agent.release_places import NAME, Places, is_older
+from gateway.agent.release_places import NAME, is_older
 from gateway.agent.release_state import RESTING, Record, State
-from gateway.agent.release_work import FieldHalf, Pause, Reaching, ReleaseWork
+from gateway.agent.release_work import ReleaseWork
 from gateway.agent.resource import About, Refused, Reply, Request, Role
-from gateway.site.site import Site
 from gateway.wire import coap
 
 
 class Releases:
     """A `Resource` with work of its own: `run` it."""
 
-    def __init__(
-        self,
-        site: Site,
-        control: FieldHalf,
-        source: Source,
-        *,
-        places: Places | None = None,
-        reach: Reaching | None = None,
-        arch: str = "",
-        clock_s: Callable[[], float] = time.time,
-        elapsed_s: Callable[[], float] = time.monotonic,
-        pause: Pause = asyncio.sleep,
-    ) -> None:
-        """As `ReleaseWork`."""
-        self._work = ReleaseWork(
-            site, control, source, places=places, reach=reach, arch=arch, clock_s=clock_s, elapsed_s=elapsed_s,
-            pause=pause,
-        )  # fmt: skip
+    def __init__(self, work: ReleaseWork) -> None:
+        self._work = work
 
     async def run(self) -> None:
         """Until cancelled."""

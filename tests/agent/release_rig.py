@@ -21,6 +21,7 @@ import cbor2
 
 from gateway.agent.fetching import Fetching
 from gateway.agent.release_places import Places
+from gateway.agent.release_work import ReleaseWork
 from gateway.agent.releases import Releases
 from gateway.agent.resource import Request, Role
 from gateway.agent.trial import Reach
@@ -223,9 +224,10 @@ class Box:
             return self.reach
 
         return Releases(
+ReleaseWork(
             self.site, self.field, self.center.source, places=run_of(self.places, release), reach=reach, arch=ARCH,
             clock_s=lambda: MADE.timestamp() + 86_400 + self.now_s, elapsed_s=lambda: self.now_s, pause=self._pause,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def stop(self) -> None:
         if self._work is not None:
