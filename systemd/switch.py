@@ -85,7 +85,6 @@ class Asked:
     word: str = "switch"
     id: str = ""
     patience_s: float = 0.0
-    inode: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def run(
             word, problem = _follow(places, asked, owners, now or this_machine)
         except Refused as bad:
             _tell(places, asked, "refused", bad)
-            _drop(places.request, asked.inode)
+            _drop(places.request, owners, asked)
             return 1
         _tell(places, asked, word, problem)  # before whoever asked is ended
         why = "" if word == "committed" else restart()
@@ -117,7 +116,7 @@ def run(
             _tell(places, asked, word, _not_started(asked.name, why))
         if word != "trial":
             _end(places)
-        _drop(places.request, asked.inode)
+        _drop(places.request, owners, asked)
     return 2 if why else 0
 
 
@@ -176,11 +175,11 @@ def requested(request: Path, owners: Collection[int]) -> Asked:
         raise _odd_request(f"{said[:70]!r} is no name of a release", f"{said[:70]!r}은(는) 릴리스 이름이 아닙니다")
     match words:
         case []:
-            return Asked(name, inode=state.st_ino)
+            return Asked(name)
         case ["trial", seconds, id] if seconds.isascii() and seconds.isdigit() and ID.fullmatch(id):
-            return Asked(name, "trial", id, min(max(float(seconds), SHORTEST_S), LONGEST_S), state.st_ino)
+            return Asked(name, "trial", id, min(max(float(seconds), SHORTEST_S), LONGEST_S))
         case ["commit" | "revert" as word, id] if ID.fullmatch(id):
-            return Asked(name, word, id, inode=state.st_ino)
+            return Asked(name, word, id)
     raise _odd_request(f"{said[:70]!r} is no request", f"{said[:70]!r}은(는) 올바른 요청이 아닙니다")
 
 
@@ -387,11 +386,12 @@ def _alone(places: Places) -> Iterator[None]:
         os.close(fd)
 
 
-def _drop(request: Path, inode: int) -> None:
-    """Remove it, unless another one lies there meanwhile. 0: whatever lies there is no request."""
-    try:
-        if inode and os.lstat(request).st_ino != inode:
+def _drop(request: Path, owners: Collection[int], asked: Asked) -> None:
+    """Remove what lies there, unless it is another request, which came meanwhile."""
+    with contextlib.suppress(Refused):
+        if requested(request, owners) != asked:
             return
+    try:
         request.unlink(missing_ok=True)
         _sync(request.parent)
     except FileNotFoundError:
