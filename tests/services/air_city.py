@@ -93,10 +93,11 @@ def network(plan: Plan) -> Network:
 
 
 class City:
-    """A watch that has had `learnt` days, and what it says about others."""
+    """A watch and what it says about rows, one every `step_s`."""
 
-    def __init__(self, plan: Plan, stations: int = 5) -> None:
+    def __init__(self, plan: Plan, stations: int = 5, step_s: float = STEP_S) -> None:
         self.watch = network(plan)
+        self.step_s = step_s
         self.plan = plan
         self.stations = stations
         self.row = 0
@@ -109,7 +110,7 @@ class City:
         for one in air:
             values = np.full(len(self._columns), np.nan)
             values[self._columns] = one.reshape(-1)
-            said += [(self.row, finding) for finding in self.watch.row(START_S + self.row * STEP_S, values)]
+            said += [(self.row, finding) for finding in self.watch.row(START_S + self.row * self.step_s, values)]
             self.row += 1
         return said
 

@@ -131,6 +131,19 @@ def test_a_sudden_lasting_shift_is_an_offset(city: City, plain: Air, column: int
     assert onsets(city.hear(rows)) == [("air.offset", f"s2.{role}")]
 
 
+@pytest.mark.parametrize("every", [2, 3, 6])
+def test_slower_stations_are_judged_as_well(tmp_path: Path, plain: Air, every: int) -> None:
+    """Every 20 and 30 minutes and every hour: nothing of the plain air, and what is wrong by its name."""
+    step_s = every * STEP_S
+    city = City(plan_of(tmp_path, 5, f"[services.air]\nstep_s = {step_s}"), step_s=step_s)
+    rows = plain.copy()
+    rows[6 * DAY : 7 * DAY, 0, RH] = rows[6 * DAY, 0, RH]
+    rows[7 * DAY :, 2, T] -= 6.0
+    rows[8 * DAY :, 4, NO2] += np.random.default_rng(2).normal(0.0, 30.0, (len(rows) - 8 * DAY))
+    said = onsets(city.hear(rows[::every]))
+    assert said == [("air.stuck", "s0.humidity"), ("air.offset", "s2.temperature"), ("air.noisy", "s4.no2")]
+
+
 @pytest.mark.parametrize(
     ("column", "unit", "role"),
     [

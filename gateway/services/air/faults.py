@@ -68,7 +68,7 @@ class Diagnosis:
         quantities]: `known` are columns that have a fault already, `learnt` those whose habits are known."""
         fresh = self._present & ~known
         limit = self._at_limit(past, expected)
-        held = fresh & ~limit & (past.run >= self._spans.hour)  # it may turn out stuck: no other name for it yet
+        held = fresh & ~limit & (past.run >= self._spans.repeated)  # it may turn out stuck: no other name for it yet
         dust = np.zeros_like(fresh)
         dust[:, IN_SMOKE] = (past.blown <= self._spans.six_hours)[:, None]
         found = self._stuck(past, habits, limit, fresh)
@@ -79,7 +79,7 @@ class Diagnosis:
             free[s, k] = False
         lately, noise = self.noise(past, habits)
         loud = free & ~dust & (noise > NOISY) & (noise >= WORST * np.max(np.where(free, noise, 0.0), axis=0))
-        found += [self._named("noisy", s, k, past, self._spans.six_hours, noise[s, k]) for s, k in _places(loud)]
+        found += [self._named("noisy", s, k, past, self._spans.long_noise, noise[s, k]) for s, k in _places(loud)]
         count = past.spike[-self._spans.day :].sum(axis=0)
         old = past.spike[-self._spans.day : -self._spans.six_hours].any(axis=0)  # the rest was seen, and is quiet
         spiky = free & ~dust & ~loud & (noise < QUIET) & (count >= SPIKES) & old
@@ -117,11 +117,11 @@ class Diagnosis:
         return found
 
     def noise(self, past: Past, habits: Habits) -> tuple[Values, Values]:
-        """Steps of the residual in usual ones: (median over three hours, lower third over six, which spikes and plumes
-        leave alone). 0.6745 and 0.4307: of a normal scatter."""
+        """Steps of the residual in usual ones: (median over `noise` rows, lower third over `long_noise`, which spikes
+        and plumes leave alone). 0.6745 and 0.4307: of a normal scatter."""
         spans = self._spans
         found = []
-        for rows, part, normal in ((spans.three_hours, 2, 0.6745), (spans.six_hours, 3, 0.4307)):
+        for rows, part, normal in ((spans.noise, 2, 0.6745), (spans.long_noise, 3, 0.4307)):
             steps = np.sort(np.abs(np.diff(past.residual[-rows - 1 :], axis=0)), axis=0)
             count = np.isfinite(steps).sum(axis=0)
             picked = np.take_along_axis(steps, (count // part)[None].clip(0, len(steps) - 1), 0)[0]
@@ -136,7 +136,7 @@ class Diagnosis:
         for k in fault.columns:
             half, whole = spans.three_hours, spans.six_hours if fault.kind in PLAIN else spans.day
             recent = past.residual[-whole:, s, k]
-            if past.run[s, k] >= spans.hour or np.isfinite(recent).sum() < whole // 2:
+            if past.run[s, k] >= spans.repeated or np.isfinite(recent).sum() < whole // 2:
                 return False
             parts = [recent[at : at + half] for at in range(0, whole, half)]
             if any(abs(_median(part)) > NEARLY * habits.scatter[s, k] for part in parts):

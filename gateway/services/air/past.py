@@ -19,7 +19,9 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Rows of the durations that judging rests on."""
+    """Rows of the durations that judging rests on. `repeated`: an hour of the same value, which takes two of them at
+    least. `noise` and `long_noise`: three and six hours, and longer where that would be too few steps to tell how large
+    they are."""
 
     hour: int
     two_hours: int
@@ -28,6 +30,9 @@ class Spans:
     half_day: int
     day: int
     kept: int
+    repeated: int
+    noise: int
+    long_noise: int
 
     @classmethod
     def of(cls, step_s: float) -> Spans:
@@ -36,7 +41,8 @@ class Spans:
 
         day = rows(24.0, 12)
         kept = -(-2 * day // BLOCKS) * BLOCKS
-        return cls(rows(1, 1), rows(2, 4), rows(3, 4), rows(6, 6), rows(12, 8), day, kept)
+        noise = rows(1, 2), rows(3, 12), rows(6, 24)
+        return cls(rows(1, 1), rows(2, 4), rows(3, 4), rows(6, 6), rows(12, 8), day, kept, *noise)
 
 
 @dataclass(slots=True)
