@@ -24,8 +24,8 @@ from gateway.demo.account import Account, Intake, settle
 from gateway.demo.processes import Child
 from gateway.demo.replay import PERIOD_S, PROFILE, ReplayError, ReplayWorld, Series, read_series
 from gateway.demo.screen import Screen
-from gateway.sim.bluez import is_possible
 from gateway.sim.line import PtyLine
+from gateway.sim.private_bus import is_possible
 from gateway.sim.street import Street
 from gateway.sim.world import Sent, World
 from gateway.site.compile import load_plan

@@ -106,13 +106,21 @@ class Beacon:
         self._bluez, self._points, self._world, self._sent, self._now = bluez, tuple(points), world, sent, now
         self._device = points[0].device
         self._number = 0
+        self._manufacturer: dict[int, bytes] = {}
+        self._service: dict[int, bytes] = {}
         self.period_s = max(LEAST_PERIOD_S, min(point.period_s for point in points))
 
-    async def play(self) -> None:
-        """Speaks once a period. What nobody listened to was not sent."""
+    async def play(self, again_s: float = 0.0) -> None:
+        """A new message once a period, said again every `again_s` in between, as beacons do. What nobody listened to
+        was not sent."""
         while True:
             self.speak()
-            await asyncio.sleep(self.period_s)
+            left_s = self.period_s
+            while 0 < again_s < left_s:
+                await asyncio.sleep(again_s)
+                left_s -= again_s
+                self.repeat()
+            await asyncio.sleep(left_s)
 
     def speak(self) -> bool:
         """One message now: whether somebody was told."""
@@ -128,18 +136,27 @@ class Beacon:
         if options.format == "bthome":
             plain, carried = objects(self._points, values, self._number)
             data = bthome(plain, self._device.address, self._device.secret, self._number)
-            told = self._bluez.advertise(self._device.address, service={BTHOME_UUID: data})
+            self._service = {BTHOME_UUID: data}
         else:
             data, carried = by_offsets(self._points, values)
             if options.format == "manufacturer":
-                told = self._bluez.advertise(self._device.address, manufacturer={options.company: data})
+                self._manufacturer = {options.company: data}
             else:
-                told = self._bluez.advertise(self._device.address, service={int(options.uuid[-4:], 16): data})
+                self._service = {int(options.uuid[-4:], 16): data}
+        told = self._advertise()
         if told:
             self._sent.wire_bytes += len(data)
             for point, value in zip(self._points, carried, strict=True):
                 self._sent.add(f"{self._device.name}.{point.name}", time_ns, value)
         return told
+
+    def repeat(self) -> None:
+        """The last message once more."""
+        if self._world.alive(self._device.name, self._now()[1]):
+            self._advertise()
+
+    def _advertise(self) -> bool:
+        return self._bluez.advertise(self._device.address, self._manufacturer, self._service)
 
     def _offer(self, values: Sequence[float]) -> None:
         """What each characteristic holds now; a client that asked for notifications is told."""
@@ -151,4 +168,4 @@ class Beacon:
             body = found.setdefault(uuid, bytearray(least))
             _stored(body, point.spec, round((value - point.offset) / point.scale))
         self._bluez.offer(self._device.address, {uuid: bytes(body) for uuid, body in found.items()})
-        self._bluez.advertise(self._device.address)
+        self._advertise()

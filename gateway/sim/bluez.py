@@ -1,17 +1,12 @@
 """A Bluetooth daemon without a radio: `org.bluez` on a bus of its own, as far as a client sees it.
 
 In: adverts, GATT values and troubles to play. Out: what BlueZ tells its clients over D-Bus (org.bluez.Adapter1,
-AdvertisementMonitorManager1, Device1, GattService1, GattCharacteristic1 as in BlueZ's doc/*.rst). `private_bus` starts
-a dbus-daemon nobody else is on. Never opens an adapter of this machine.
+AdvertisementMonitorManager1, Device1, GattService1, GattCharacteristic1 as in BlueZ's doc/*.rst). Never opens an
+adapter of this machine.
 """
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from dbus_fast import Message, MessageType, NameFlag, Variant
@@ -22,46 +17,14 @@ MONITORS = "org.bluez.AdvertisementMonitorManager1"
 SERVICE, CHARACTERISTIC = "org.bluez.GattService1", "org.bluez.GattCharacteristic1"
 _OBJECTS, _PROPERTIES = "org.freedesktop.DBus.ObjectManager", "org.freedesktop.DBus.Properties"
 _BASE = "0000{:04x}-0000-1000-8000-00805f9b34fb"
-_START_S = 10.0
-_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><listen>unix:path={socket}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>
-</policy></busconfig>
-"""
-
-
-def is_possible() -> bool:
-    """A dbus-daemon is installed here."""
-    return shutil.which("dbus-daemon") is not None
-
-
-@asynccontextmanager
-async def private_bus(folder: Path) -> AsyncIterator[str]:
-    """The address of a bus of our own, its files in `folder`. Raises OSError where none can be started."""
-    config, socket = folder / "bus.conf", folder / "bus"
-    config.write_text(_CONFIG.format(socket=socket))
-    daemon = await asyncio.create_subprocess_exec(
-        "dbus-daemon", f"--config-file={config}", "--nofork", "--print-address=1", stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        assert daemon.stdout is not None
-        line = await asyncio.wait_for(daemon.stdout.readline(), _START_S)
-        if not line:
-            raise OSError("dbus-daemon did not start")
-        yield line.decode().strip().partition(",")[0]
-    finally:
-        if daemon.returncode is None:
-            daemon.terminate()
-        await daemon.wait()
 
 
 class Bluez:
     """One daemon with one adapter. Use `async with`; leaving it is bluetoothd's end.
 
     `passive`: it has AdvertisementMonitorManager1. `busy`: so many scans are answered InProgress. `deaf`: the radio
-    hears nothing though it scans. `fails`: so many reads end with their connection.
+    hears nothing though it scans. `vain`: monitors are taken and hear nothing, as over a kernel that has none (bleak's
+    issue 1136). `fails`: so many reads end with their connection. `secret`: characteristics nobody may read.
     """
 
     def __init__(self, address: str, adapter: str = "hci0", passive: bool = True) -> None:
@@ -69,6 +32,8 @@ class Bluez:
         self.busy = 0
         self.fails = 0
         self.deaf = False
+        self.vain = False
+        self.secret: set[int] = set()
         self.mute = False
         self.scans = 0
         self.is_discovering = False
@@ -128,7 +93,7 @@ class Bluez:
 
     @property
     def is_scanning(self) -> bool:
-        return self.is_discovering or bool(self.monitors)
+        return self.is_discovering or (bool(self.monitors) and not self.vain)
 
     def advertise(
         self,
@@ -168,14 +133,15 @@ class Bluez:
         """A client has asked to be told a characteristic's changes."""
         return bool(self._notifying)
 
-    def offer(self, address: str, values: dict[int, bytes]) -> None:
-        """What a device answers once connected: 16-bit characteristic -> value. Told to those who asked for it."""
+    def offer(self, address: str, values: dict[int, bytes], late: bool = False) -> None:
+        """What a device answers once connected: 16-bit characteristic -> value. Told to those who asked for it; `late`:
+        and to those who have stopped."""
         base = f"{self._path(address)}/service0001"
         for number, (uuid, value) in enumerate(values.items(), 2):
             path = f"{base}/char{number:04x}"
             self._values[path] = value
             self._uuids[path] = uuid
-            if path in self._notifying and not self.mute:
+            if (late or path in self._notifying) and not self.mute:
                 self._change(path, CHARACTERISTIC, {"Value": Variant("ay", value)})
 
     def drop(self, address: str) -> None:
@@ -183,6 +149,15 @@ class Bluez:
         path = self._path(address)
         self._notifying = {one for one in self._notifying if not one.startswith(path)}
         self._change(path, DEVICE, {"Connected": Variant("b", False), "ServicesResolved": Variant("b", False)})
+
+    async def settled(self) -> None:
+        """The bus has taken all that was said. dbus-fast ends a connection whose socket is full: whoever says much at
+        once waits here every fifty messages or so."""
+        assert self._bus is not None
+        daemon = "org.freedesktop.DBus"
+        await self._bus.call(
+            Message(destination=daemon, path="/org/freedesktop/DBus", interface=daemon, member="GetId")
+        )
 
     # ---- objects
 
@@ -266,6 +241,8 @@ class Bluez:
                     self.fails -= 1
                     self.drop(str(message.path).split("/dev_")[1].partition("/")[0].replace("_", ":"))
                     return Message.new_error(message, "org.bluez.Error.Failed", "Not connected")
+                if self._uuids[str(message.path)] in self.secret:
+                    return Message.new_error(message, "org.bluez.Error.NotPermitted", "Read not permitted")
                 if self.mute:
                     return Message.new_error(message, "org.bluez.Error.Failed", "Operation failed with ATT error: 0x0e")
                 return Message.new_method_return(message, "ay", [self._values[message.path]])

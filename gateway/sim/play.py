@@ -26,6 +26,8 @@ from gateway.site.plan import Kind
 from gateway.site.profile import DeviceProfile, driver_points
 from protocols.api import Point
 
+ADVERT_S = 1.0  # from one advert of a Bluetooth device to the next, whether it says anything new or not
+
 
 @dataclass(slots=True)
 class Course:
@@ -205,16 +207,16 @@ async def on_ble(
     profile: DeviceProfile, course: Course, address: str, secret: bytes, faulty: Faulty, folder: Path
 ) -> AsyncIterator[str]:
     """What DBUS_SYSTEM_BUS_ADDRESS must be for whoever shall hear it. Raises OSError where no D-Bus daemon is."""
-    from gateway.sim import ble, bluez
+    from gateway.sim import ble, bluez, private_bus
 
-    if not bluez.is_possible():
+    if not private_bus.is_possible():
         raise OSError(errno.ENOENT, "no dbus-daemon is installed here: apt install dbus-daemon")
     device = replace(profile.as_device("device"), address=address, secret=secret)
     points = driver_points(dict(enumerate(profile.points)), device)
     world = course.world(faulty.kind)
-    async with bluez.private_bus(folder) as bus, bluez.Bluez(bus) as daemon:
+    async with private_bus.private_bus(folder) as bus, bluez.Bluez(bus) as daemon:
         beacon = ble.Beacon(daemon, points, world, Sent(), now)
-        speaking = asyncio.create_task(beacon.play(), name="beacon")
+        speaking = asyncio.create_task(beacon.play(ADVERT_S), name="beacon")
         try:
             yield bus
         finally:

@@ -75,10 +75,10 @@ class Street:
     async def _start_beacons(self, link: LinkPlan) -> None:
         if self._bus is None:
             return
-        from gateway.sim import ble, bluez  # only a street with Bluetooth devices pays for D-Bus
+        from gateway.sim import ble, bluez, private_bus  # only a street with Bluetooth devices pays for D-Bus
 
         if not self.bus_address:
-            self.bus_address = await self._open.enter_async_context(bluez.private_bus(self._bus))
+            self.bus_address = await self._open.enter_async_context(private_bus.private_bus(self._bus))
         daemon = bluez.Bluez(self.bus_address, link.link.url.removeprefix("ble:"))
         await self._open.enter_async_context(daemon)
         of_device: dict[str, list[Point]] = {}

@@ -11,7 +11,11 @@ from typing import Any
 from gateway.field.control import ask
 from gateway.tools.running import asked
 
-NORMAL = ("requests", "replies", "echoes", "writes", "probes", "frames", "bytes")  # counters that accuse nobody
+NORMAL = (
+    "requests", "replies", "echoes", "writes", "probes", "frames", "bytes", "notifications", "refreshed",
+    "heard", "foreign", "decoded", "repeated", "scans_passive", "scans_active", "connections", "gatt_reads",
+)  # fmt: skip
+"""Counters that accuse nobody: phones that pass by are foreign, and a beacon repeats itself."""
 
 
 def run(site: str, *, json: bool) -> int:
@@ -33,13 +37,20 @@ def _lines(name: str, link: dict[str, Any]) -> Iterator[str]:
     yield f"{name}  {state}"
     planned = f", planned {link['planned']:.1%}" if link["planned"] else ""
     asked, overruns, reconnects = counters.get("requests", 0), link["overruns"], link["reconnects"]
-    yield f"  time used {link['used']:.1%}{planned}; {asked} requests, {overruns} overruns, {reconnects} reconnects"
-    wrong = {kind: n for kind, n in counters.items() if n and kind not in NORMAL}
-    yield "  errors: " + (", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in wrong.items()) or "none")
+    if counters and "requests" not in counters:
+        yield f"  {_counted(counters, normal=True) or 'nothing yet'}; {reconnects} reconnects"
+    else:
+        yield f"  time used {link['used']:.1%}{planned}; {asked} requests, {overruns} overruns, {reconnects} reconnects"
+    yield f"  errors: {_counted(counters, normal=False) or 'none'}"
     for device, facts in link["devices"].items():
         yield f"  {device}: {'; '.join(_facts(facts, device in link['quarantined']))}"
         if identity := link["identity"].get(device):
             yield "    " + ", ".join(f"{key} {value}" for key, value in identity.items())
+
+
+def _counted(counters: dict[str, int], normal: bool) -> str:
+    found = {kind: n for kind, n in counters.items() if n and (kind in NORMAL) == normal}
+    return ", ".join(f"{kind.replace('_', ' ')} {n}" for kind, n in found.items())
 
 
 def _facts(facts: dict[str, Any], is_quarantined: bool) -> Iterator[str]:

@@ -86,7 +86,9 @@ async def _target(url: str, search: Search, show: Screen) -> dict[str, Any]:
             units = search.units if len(search.units) < 247 else elsewhere.TCP_UNITS
             found = await elsewhere.scan_host(url, units, show.neighbour)
         elif scheme == "coap":
-            found = await elsewhere.scan_coap(url, show.neighbour)
+            from gateway.bench.coap_nodes import scan_coap
+
+            found = await scan_coap(url, show.neighbour)
         elif scheme == "ble":
             show.say(f"listening for {search.seconds:g} s")
             found = await elsewhere.scan_air(url.partition(":")[2] or "hci0", search.seconds, show.neighbour)

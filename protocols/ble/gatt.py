@@ -7,13 +7,14 @@ time through one adapter: BlueZ answers InProgress to a second.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from bleak import BleakClient
-from bleak.exc import BleakError
+from bleak.exc import BleakCharacteristicNotFoundError, BleakError, BleakGATTProtocolError
 
 from protocols.api import Point, Quality
 from protocols.ble.bthome import Refused
@@ -21,12 +22,17 @@ from protocols.ble.codec import Row, number, require
 from protocols.ble.inbox import Box, Inbox
 from protocols.ble.points import full_uuid
 
+log = logging.getLogger("citygate.ble")
+
 CONNECT_S = 20.0
 READ_S = 5.0
 DISCONNECT_S = 3.0
 PAUSE_S = (1.0, 60.0)  # between attempts at a device that does not let itself be connected to: doubled each time
-COUNTERS = ("connections", "connect_failures", "gatt_reads", "notifications", "disconnections")
-_FAILURES = (BleakError, OSError, EOFError, asyncio.TimeoutError)
+COUNTERS = ("connections", "connect_failures", "gatt_reads", "gatt_refused", "notifications", "disconnections")
+_FAILURES = (BleakError, OSError, EOFError, asyncio.TimeoutError, AssertionError)  # bleak asserts that its bus is there
+_REFUSALS = (BleakCharacteristicNotFoundError, BleakGATTProtocolError)  # of one characteristic; the others may do
+Visit = Callable[[BleakClient, asyncio.Event], Awaitable[None]]
+"""What is done with a device that is connected to, until it is gone."""
 
 
 class Connection:
@@ -36,6 +42,7 @@ class Connection:
         self._inbox, self._box, self._adapter, self._turn, self._counters = inbox, box, adapter, turn, counters
         self._found: Any = None
         self._seen = asyncio.Event()
+        self._told: set[type[Exception]] = set()
         self._points: dict[str, list[Point]] = {}
         for point in box.op.points:
             self._points.setdefault(full_uuid(point.spec.characteristic), []).append(point)
@@ -59,7 +66,8 @@ class Connection:
                 await asyncio.sleep(min(max(pause_s, period_s), PAUSE_S[1]))
                 pause_s = min(2 * pause_s, PAUSE_S[1])
 
-    async def _visit(self, visit: Callable[[BleakClient], Any]) -> bool:
+    async def _visit(self, visit: Visit) -> bool:
+        """Connected to, read or listened to, and left again; whether that went well."""
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._seen.wait()
@@ -73,26 +81,36 @@ class Connection:
             async with self._turn:
                 await client.connect()
             self._counters["connections"] += 1
-            self._gone = gone
-            await visit(client)
+            await visit(client, gone)
             return True
-        except _FAILURES:
+        except Exception as why:  # of whatever kind: one device's troubles are no other's
             self._counters["connect_failures"] += 1
             self._seen.clear()  # BlueZ may have forgotten it: wait until it is heard again
+            self._tell(why)
             return False
         finally:
-            with suppress(*_FAILURES):
+            with suppress(Exception):
                 async with asyncio.timeout(DISCONNECT_S):
                     await client.disconnect()
 
-    async def _read(self, client: BleakClient) -> None:
+    def _tell(self, why: Exception) -> None:
+        """What neither bleak nor BlueZ is known to raise is logged, once a kind."""
+        if not isinstance(why, _FAILURES) and type(why) not in self._told:
+            self._told.add(type(why))
+            log.error("%s: %s", self._box.op.device.name, type(why).__name__, exc_info=why)
+
+    async def _read(self, client: BleakClient, gone: asyncio.Event) -> None:
         for uuid, points in self._points.items():
-            async with asyncio.timeout(READ_S):
-                data = bytes(await client.read_gatt_char(uuid))
+            try:
+                async with asyncio.timeout(READ_S):
+                    data = bytes(await client.read_gatt_char(uuid))
+            except _REFUSALS:
+                self._refuse(points)
+                continue
             self._counters["gatt_reads"] += 1
             self._put(points, data)
 
-    async def _listen(self, client: BleakClient) -> None:
+    async def _listen(self, client: BleakClient, gone: asyncio.Event) -> None:
         def notified(points: list[Point]) -> Callable[[Any, bytearray], None]:
             def take(_: Any, data: bytearray) -> None:
                 self._counters["notifications"] += 1
@@ -103,9 +121,16 @@ class Connection:
 
             return take
 
+        heard = 0
         for uuid, points in self._points.items():
-            await client.start_notify(uuid, notified(points))
-        await self._gone.wait()
+            try:
+                await client.start_notify(uuid, notified(points))
+                heard += 1
+            except _REFUSALS:
+                self._refuse(points)
+        if not heard:
+            raise BleakError("nothing to listen to")
+        await gone.wait()
         self._counters["disconnections"] += 1
 
     def _put(self, points: list[Point], data: bytes) -> None:
@@ -123,6 +148,11 @@ class Connection:
             for point, raw in raws
         ]
         self._inbox.put(self._box, rows, _now_ns())
+
+    def _refuse(self, points: list[Point]) -> None:
+        """The device has no such characteristic, or does not give it to us."""
+        self._counters["gatt_refused"] += 1
+        self._inbox.put(self._box, _failed(points, Quality.REFUSED), _now_ns())
 
     def _fail(self, quality: Quality) -> None:
         self._inbox.put(self._box, _failed(self._box.op.points, quality), _now_ns())

@@ -1,14 +1,16 @@
 """One adapter through bleak: scanning that is started, watched, restarted, and given up with `LinkDown`.
 
 In: an inbox. Out: adverts in it. Passive where BlueZ can (AdvertisementMonitor, BlueZ 5.56 with --experimental),
-else active. A second connection to the system bus hears what bleak does not tell: bluetoothd gone, adapter removed,
-switched off, discovery ended by somebody else. Silence of the whole air, others included, is a deaf radio; silence of
-one device is the device's.
+else active; the other way, too, where nobody is heard: BlueZ takes monitors that its kernel then refuses. A second
+connection to the system bus hears what bleak does not tell: bluetoothd gone, adapter removed, switched off, discovery
+ended by somebody else. Silence of the whole air, others included, is a deaf radio; silence of one device is the
+device's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import suppress
 from typing import Any
@@ -28,6 +30,8 @@ from protocols.ble.gatt import COUNTERS as GATT_COUNTERS
 from protocols.ble.gatt import Connection
 from protocols.ble.inbox import Inbox
 from protocols.ble.trouble import link_down, told
+
+log = logging.getLogger("citygate.ble")
 
 DEAF_S = 60.0  # a street is never silent for so long; or five periods of the slowest declared device
 STOP_S = 5.0
@@ -62,6 +66,7 @@ class Radio:
         }
         self._bus: MessageBus | None = None
         self._scanner: BleakScanner | None = None
+        self._is_passive = True
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()  # discovery ended, and not by us
         self._down: LinkDown | None = None
@@ -80,7 +85,9 @@ class Radio:
             await self._close()
             raise
         self._tasks = [asyncio.create_task(self._watch(), name=f"watch {self._adapter}")]
-        self._tasks += [asyncio.create_task(one.run()) for one in self._connections.values()]
+        self._tasks += [asyncio.create_task(one.run(), name=f"read {at}") for at, one in self._connections.items()]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         return self
 
     async def __aexit__(self, *failure: object) -> None:
@@ -113,16 +120,16 @@ class Radio:
             await asyncio.sleep(BUSY_PAUSE_S * 2**attempt)
 
     async def _scan(self) -> None:
-        scanner = self._new_scanner(passive=True)
+        scanner = self._new_scanner(self._is_passive)
         try:
             await scanner.start()
-            self.counters["scans_passive"] += 1
         except BleakError as why:
-            if "passive scanning" not in str(why) and "UnknownMethod" not in str(why):
+            if not self._is_passive or ("passive scanning" not in str(why) and "UnknownMethod" not in str(why)):
                 raise
+            self._is_passive = False
             scanner = self._new_scanner(passive=False)
             await scanner.start()
-            self.counters["scans_active"] += 1
+        self.counters["scans_passive" if self._is_passive else "scans_active"] += 1
         self._scanner = scanner
         self._inbox.last_ns = _now_ns()
 
@@ -177,7 +184,9 @@ class Radio:
             if silent and fruitless >= FRUITLESS:
                 self._end(link_down("CG-3053", f"{self._adapter}: hears no device at all"))
                 return
-            fruitless += silent
+            if silent:
+                fruitless += 1
+                self._is_passive = not self._is_passive
             await self._restart()
 
     async def _restart(self) -> None:
@@ -188,6 +197,12 @@ class Radio:
             await self._start()
         except _FAILURES as why:
             self._end(told(self._adapter, why))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that met what nobody expects of bleak must not fall silent: the link ends, and is opened anew."""
+        if not task.cancelled() and (why := task.exception()) is not None:
+            log.error("%s: %s ended", self._adapter, task.get_name(), exc_info=why)
+            self._end(link_down("CG-3050", f"{self._adapter}: {type(why).__name__}: {why}"))
 
     def _end(self, why: LinkDown) -> None:
         self._down = self._down or why
@@ -228,8 +243,8 @@ class Radio:
     def _changed(self, changed: dict[str, Any]) -> None:
         if "Powered" in changed and not changed["Powered"].value:
             self._end(link_down("CG-3051", f"{self._adapter}: the adapter was switched off"))
-        active = self._scanner is not None and self.counters["scans_active"]
-        if active and "Discovering" in changed and not changed["Discovering"].value:
+        is_active = self._scanner is not None and not self._is_passive
+        if is_active and "Discovering" in changed and not changed["Discovering"].value:
             self._stopped.set()
 
 

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from gateway.sim.bluez import Bluez, is_possible, private_bus
+from gateway.sim.bluez import Bluez
+from gateway.sim.private_bus import is_possible, private_bus
 from protocols.api import Device, Link, Point
 from protocols.ble.points import Fixed, Options, Value
 from protocols.registry import driver

@@ -8,10 +8,12 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from gateway.sim.bluez import Bluez, private_bus
+from gateway.sim.bluez import Bluez
+from gateway.sim.private_bus import private_bus
 from protocols.api import Device, Link, Point, Quality, Reader
 from protocols.ble import gatt
 from protocols.ble.driver import connect
@@ -45,12 +47,14 @@ class Heard:
         self._reader, self._bluez = reader, bluez
         self.values: list[float] = []
         self.qualities: list[int] = []
+        self.rows: set[tuple[int, int]] = set()  # channel, quality
 
     async def until(self, so: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
             while not so():
                 self._bluez.advertise(ROOM, rssi=-60)
                 batch = await self._reader.read((), 0.01)
+                self.rows |= set(zip(batch.channel.tolist(), batch.quality.tolist(), strict=True))
                 self.values += batch.value.round(2).tolist()
                 self.qualities += batch.quality.tolist()
 
@@ -75,6 +79,27 @@ async def test_a_read_that_fails_in_the_middle_is_no_reply_and_the_next_connecti
         await one.until(lambda: one.counted("gatt_reads") > read and 25.06 in one.values[before:])
 
 
+@pytest.mark.parametrize("mode", ["read", "notify"])
+async def test_a_characteristic_that_is_not_there_or_not_for_us_is_refused_and_the_others_come(
+    bluez: Bluez, mode: Literal["read", "notify"]
+) -> None:
+    device = Device("room", 0, Options("gatt", mode=mode), ROOM)
+    names = ("2a6e", "2a6f", "2a6d")
+    points = [
+        Point(7 + number, name, device, Value(characteristic=name, type="int16", order="little"), 0.05)
+        for number, name in enumerate(names)
+    ]
+    bluez.secret = {0x2A6F}
+    async with heard(bluez, list(plan(points))) as one:
+        bluez.offer(ROOM, {TEMPERATURE: GOOD, 0x2A6F: GOOD})
+        wanted = {(7, Quality.GOOD), (9, Quality.REFUSED)} | ({(8, Quality.REFUSED)} if mode == "read" else set())
+        await one.until(lambda: bluez.is_notified or mode == "read")
+        bluez.offer(ROOM, {TEMPERATURE: GOOD})
+        await one.until(lambda: wanted <= one.rows)
+        assert one.rows == wanted
+        assert one.counted("connect_failures") == 0
+
+
 async def test_a_notifying_sensor_whose_connection_breaks_is_connected_to_again(bluez: Bluez) -> None:
     async with heard(bluez, ops("notify")) as one:
         for number in range(1, 4):
@@ -83,7 +108,7 @@ async def test_a_notifying_sensor_whose_connection_breaks_is_connected_to_again(
             bluez.offer(ROOM, {TEMPERATURE: value.to_bytes(2, "little")})
             await one.until(lambda v=value: v / 100 in one.values)
             bluez.drop(ROOM)
-            bluez.offer(ROOM, {TEMPERATURE: b"\xff\x7f"})  # nobody is connected: nobody is told
+            bluez.offer(ROOM, {TEMPERATURE: b"\xff\x7f"}, late=True)  # on its way when the connection broke
             await one.until(lambda n=number: one.counted("disconnections") == n)
         assert 327.67 not in one.values
 
@@ -107,15 +132,34 @@ async def test_a_chattering_connection_fills_no_queue(bluez: Bluez) -> None:
         for number in range(2000):
             bluez.offer(ROOM, {TEMPERATURE: (number % 4000).to_bytes(2, "little")})
             if not number % 50:
-                await asyncio.sleep(0)
+                await bluez.settled()
         await one.until(lambda: one.counted("notifications") >= 2000)
         assert one.counted("throttled") > 1800
         assert len(one.values) < 200
 
 
-async def test_connections_leave_no_descriptors_behind(bluez: Bluez) -> None:
+async def test_what_nobody_expects_of_bleak_is_that_device_s_trouble(
+    bluez: Bluez, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def connect_badly(*_: object, **__: object) -> None:
+        raise KeyError("ServicesResolved")
+
+    async with heard(bluez, ops("read")) as one:
+        with monkeypatch.context() as patched:
+            patched.setattr(gatt.BleakClient, "connect", connect_badly)
+            await one.until(lambda: one.counted("connect_failures") >= 3)
+        assert set(one.qualities) == {Quality.NO_REPLY}
+        assert [record.getMessage() for record in caplog.records] == ["room: KeyError"]
+        await one.until(lambda: 25.06 in one.values)
+
+
+async def test_connections_and_broken_ones_leave_no_descriptors_behind(bluez: Bluez) -> None:
+    def every_second_breaks() -> None:
+        bluez.fails = 1 - one.counted("connections") % 2
+
     async with heard(bluez, ops("read", period_s=0.001)) as one:
         await one.until(lambda: one.counted("connections") >= 5)
         before = len(os.listdir("/proc/self/fd"))
-        await one.until(lambda: one.counted("connections") >= 60)
+        await one.until(lambda: every_second_breaks() or one.counted("connections") >= 60)
+        assert one.counted("connect_failures") >= 20
         assert len(os.listdir("/proc/self/fd")) <= before + 1  # one connection may be open at the moment

@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ import pytest
 from processes import FieldHalf
 
 from gateway.field.control import ask
-from gateway.sim.bluez import Bluez, private_bus
+from gateway.sim.bluez import Bluez
+from gateway.sim.private_bus import private_bus
 from gateway.spool.records import Windows
 
 pytestmark = pytest.mark.peers
 SENSOR = "CB:B8:33:4C:88:4F"
 RUUVI = bytes.fromhex("0512FC5394C37C0004FFFC040CAC364200CDCBB8334C884F")  # Ruuvi's own test vector of format 5
 APPLE = 0x004C
-PHONES = 3000
+PHONES = 4000
 STAYS = 200  # phones that BlueZ still knows; those out of reach are forgotten
 SITE = f"""schema = 1
 [gateway]
@@ -49,57 +49,83 @@ def phone(chance: random.Random) -> str:
     return ":".join(f"{octet:02X}" for octet in octets)
 
 
-@asynccontextmanager
-async def passing_by(bluez: Bluez, seen: list[str]) -> AsyncIterator[None]:
-    chance = random.Random(7)
+def held_mb(pid: int) -> float:
+    """Resident memory of a process that belongs to nobody else."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()
+    return (int(pages[1]) - int(pages[2])) * 4096 / 1e6
 
-    async def play() -> None:
+
+class Street:
+    """Phones that pass by, each with an address of its own, and one sensor that stays."""
+
+    def __init__(self, bluez: Bluez) -> None:
+        self._bluez = bluez
+        self.seen: list[str] = []
+        self.temperature = 4860  # 24.3 degrees in steps of 0.005
+
+    async def __aenter__(self) -> Street:
+        self._task = asyncio.create_task(self._play())
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _play(self) -> None:
+        chance = random.Random(7)
         while True:
             for _ in range(10):
-                seen.append(phone(chance))
-                bluez.advertise(seen[-1], manufacturer={APPLE: chance.randbytes(20)})
-                if len(seen) > STAYS:
-                    bluez.forget(seen[-STAYS])
-            number = len(seen) // 10 % 0x10000
-            bluez.advertise(SENSOR, manufacturer={0x0499: RUUVI[:16] + number.to_bytes(2, "big") + RUUVI[18:]})
+                self.seen.append(phone(chance))
+                self._bluez.advertise(self.seen[-1], manufacturer={APPLE: chance.randbytes(20)})
+                if len(self.seen) > STAYS:
+                    self._bluez.forget(self.seen[-STAYS])
+            number = len(self.seen) // 10 % 0x10000
+            data = b"\x05" + self.temperature.to_bytes(2, "big") + RUUVI[3:16] + number.to_bytes(2, "big") + RUUVI[18:]
+            self._bluez.advertise(SENSOR, manufacturer={0x0499: data})
+            await self._bluez.settled()
             await asyncio.sleep(0.005)
-
-    task = asyncio.create_task(play())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_phones_leave_no_trace_and_the_sensor_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site, seen = tmp_path / "site.toml", list[str]()
+    site = tmp_path / "site.toml"
     site.write_text(SITE, encoding="utf-8")
     (tmp_path / "bus").mkdir()
     async with private_bus(tmp_path / "bus") as address, Bluez(address) as bluez:
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
         with FieldHalf(site) as field:
-            await asyncio.to_thread(field.until, "the radio listens", field.links_up)
-            async with passing_by(bluez, seen):
 
-                def health() -> dict[str, Any]:
-                    return dict(ask(tmp_path / "state/field.sock", "health"))
+            def health() -> dict[str, Any]:
+                return dict(ask(tmp_path / "state/field.sock", "health"))
 
-                def enough() -> bool:
-                    counters = health()["links"]["air"]["counters"]
-                    return bool(counters["foreign"] >= PHONES and counters["decoded"] > 5)
+            def counters() -> dict[str, int]:
+                return dict(health()["links"]["air"]["counters"])
 
-                await asyncio.to_thread(field.until, "a crowd has passed", enough)
+            def value() -> Any:
+                return field.channels()["tag.temperature"]["value"]
+
+            async def until(what: str, so: Callable[[], object]) -> None:
+                await asyncio.to_thread(field.until, what, so)
+
+            await until("the radio listens", field.links_up)
+            async with Street(bluez) as street:
+                await until("the sensor is heard", lambda: value() == 24.3)
+                await asyncio.to_thread(field.until_judged)
+                await until("a crowd has passed", lambda: counters()["foreign"] >= PHONES)
+                before_mb, passed = held_mb(field.pid), counters()["foreign"]
+                await until("as many again", lambda: counters()["foreign"] >= passed + PHONES)
+                grown_mb = held_mb(field.pid) - before_mb
+                street.temperature = 5000
+                await until("the sensor is heard among them", lambda: value() == 25.0)
+                assert counters()["dropped"] == 0
                 shown = json.dumps([health(), ask(tmp_path / "state/field.sock", "live")])
-            assert field.channels()["tag.temperature"]["value"] == 24.3
-            await asyncio.to_thread(field.until_judged)
+            assert grown_mb < PHONES * 250e-6, "bytes a phone: less than its advert takes in memory"
             assert await asyncio.to_thread(field.stop) == 0, field.said
         windows = [item for _, item in field.spooled() if isinstance(item, Windows)]
         assert windows
         kept = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
         text, told = kept.upper(), (shown + field.said).upper()
         assert b"TAG.TEMPERATURE" in text
-        for one in seen:
+        for one in street.seen:
             bare = one.replace(":", "")
             assert one not in told
             assert bare not in told

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from bleak import BleakScanner
 
-from gateway.sim.bluez import Bluez, private_bus
+from gateway.sim.bluez import Bluez
+from gateway.sim.private_bus import private_bus
 from protocols.api import Device, LinkDown, Point
 from protocols.ble.inbox import Inbox
 from protocols.ble.operations import plan
@@ -75,6 +77,14 @@ async def test_active_where_bluez_cannot_scan_passively_and_an_ended_scan_is_beg
         assert radio.counters["scan_restarts"] == 1
 
 
+async def test_monitors_that_bluez_takes_and_its_kernel_does_not_are_no_deaf_radio(bus: str) -> None:
+    async with Bluez(bus) as bluez, at_work(deaf_s=0.3) as (inbox, radio):
+        bluez.vain = True
+        await until(lambda: inbox.counters["foreign"] > 30, lambda: bluez.advertise(OTHER, rssi=-50))
+        assert (radio.counters["deaf"], radio.counters["scans_passive"], radio.counters["scans_active"]) == (1, 1, 1)
+        assert radio.failed() is None
+
+
 async def test_the_end_of_bluetoothd_ends_the_link_and_a_new_one_is_heard(bus: str) -> None:
     async with Bluez(bus), at_work() as (_, radio):
         pass
@@ -98,6 +108,20 @@ async def test_a_scan_that_died_silently_is_restarted_and_a_deaf_radio_ends_the_
         bluez.deaf = True
         await until(radio.failed)
         assert radio.failed().code == "CG-3053"
+
+
+async def test_what_nobody_expects_of_bleak_ends_the_link_and_is_not_silence(
+    bus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start_badly(_: object) -> None:
+        raise KeyError("Discovering")
+
+    async with Bluez(bus, passive=False) as bluez, at_work() as (_, radio):
+        monkeypatch.setattr(BleakScanner, "start", start_badly)
+        bluez.end_scan()
+        await until(radio.failed)
+        assert radio.failed().code == "CG-3050"
+        assert "KeyError" in str(radio.failed())
 
 
 async def test_a_quiet_sensor_is_no_deaf_radio(bus: str) -> None:

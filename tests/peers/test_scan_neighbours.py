@@ -15,7 +15,8 @@ import pytest
 from needs import coap_server
 from processes import Process, free_udp_port
 
-from gateway.sim.bluez import Bluez, private_bus
+from gateway.sim.bluez import Bluez
+from gateway.sim.private_bus import private_bus
 
 pytestmark = pytest.mark.peers
 SCAN = [sys.executable, "-m", "gateway.cli", "scan"]
@@ -62,18 +63,26 @@ def test_nobody_there_is_said_in_both_languages() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("ip") is None, reason="a network of its own needs root and ip")
 def test_a_node_answers_the_group_of_all_nodes(tmp_path: Path) -> None:
-    """In a network of its own that has nothing but a loopback. libcoap waits up to 5 s with an answer to a group."""
+    """On a second network, where no route for groups leads. libcoap waits up to 5 s with an answer to a group."""
     script = f"""
-ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo || exit 9
-{coap_server()} -A 0.0.0.0 -p 5683 -g 224.0.1.187 > {tmp_path}/node.log 2>&1 &
-until {" ".join(SCAN)} coap://127.0.0.1 --json > /dev/null; do kill -0 $! || exit 8; done
+set -e
+ip link set lo up
+ip link add out type dummy && ip addr add 198.51.100.1/24 dev out && ip link set out up && ip route add default dev out
+ip link add near type veth peer name far && ip addr add 192.0.2.1/24 dev near && ip link set near up
+unshare --net sleep 80 & cabinet=$!
+trap 'kill $cabinet $node 2> /dev/null' EXIT
+until [ "$(readlink /proc/$cabinet/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do kill -0 $cabinet; done
+ip link set far netns $cabinet
+there="nsenter --target $cabinet --net"
+$there ip addr add 192.0.2.2/24 dev far && $there ip link set far up && $there ip route add 224.0.0.0/4 dev far
+$there {coap_server()} -A 0.0.0.0 -p 5683 -g 224.0.1.187 > {tmp_path}/node.log 2>&1 & node=$!
+until {" ".join(SCAN)} coap://192.0.2.2 --json > /dev/null; do kill -0 $node; done
 {" ".join(SCAN)} coap:// --json
-kill $!
 """
     done = subprocess.run(["unshare", "--net", "bash", "-c", script], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     [target] = json.loads(done.stdout)["targets"]
-    assert [one["where"] for one in target["found"]] == ["coap://127.0.0.1:5683"]
+    assert [one["where"] for one in target["found"]] == ["coap://192.0.2.2:5683"]
     assert "/time" in paths(target)
 
 
@@ -100,3 +109,23 @@ async def test_what_is_in_the_air_is_named_with_its_bytes(tmp_path: Path) -> Non
     assert f"{TAG}  " in shown.stdout
     assert gone.returncode == 2
     assert "CG-3051" in gone.stdout
+
+
+def test_a_simulated_beacon_is_found_and_read(tmp_path: Path) -> None:
+    """The three commands of the documents, one after another."""
+    simulate = [sys.executable, "-m", "gateway.cli", "simulate", "air/ruuvi-ruuvitag-df5", "--on", f"ble:{TAG}"]
+    with Process([*simulate, "--set", "temperature=24.3", "--json"], tmp_path / "beacon.log") as beacon:
+        beacon.until_said("\n")
+        try:
+            bus = json.loads(beacon.said)["url"]
+            done = scanned("ble:hci0", "--seconds", "1.5", "--json", DBUS_SYSTEM_BUS_ADDRESS=bus)
+            [target] = json.loads(done.stdout)["targets"]
+            assert [one["where"] for one in target["found"]] == [TAG]
+            reads = [sys.executable, "-m", "gateway.cli", "read", "--profile", "air/ruuvi-ruuvitag-df5", "--json"]
+            env = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus}
+            words = [*reads, "--link", "ble:hci0", "--address", TAG]
+            read = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, env=env)
+            values = {one["point"]: one["value"] for one in json.loads(read.stdout)["points"]}
+        finally:
+            beacon.stop()  # a killed one would leave its D-Bus behind
+        assert values["temperature"] == 24.3
