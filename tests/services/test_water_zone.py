@@ -125,6 +125,21 @@ def test_a_leak_is_reported_once_and_its_repair_clears_it(plan: Plan) -> None:
     assert "east" in korean
 
 
+def test_what_was_never_reported_is_no_leak_when_it_ends(plan: Plan) -> None:
+    """A leak that went into what is usual by now: the zone is again as it was when it was learnt."""
+    rows = network(20, lambda row: 4.0 if 10 * DAY <= row < 14 * DAY else 0.0)
+    watch = watches(plan)[0]
+    assert isinstance(watch, ZoneWatch)
+    for at in range(13 * DAY):
+        watch.row(START_S + at * STEP_S, rows[at])
+    leaks = watch.leaks
+    assert leaks.active.sum() == 1
+    leaks.baseline = leaks.baseline + leaks.amount @ leaks.patterns
+    leaks.patterns[:], leaks.amount[:], leaks.active[:] = 0.0, 0.0, False
+    found = [one for at in range(13 * DAY, len(rows)) for one in watch.row(START_S + at * STEP_S, rows[at])]
+    assert [one.code for one in found if one.phase is Phase.ONSET] == []
+
+
 def test_a_leak_that_grows_is_one_leak(plan: Plan) -> None:
     found = judged(plan, network(24, lambda row: min(6.0, max(0.0, (row - 9 * DAY) / DAY))))
     assert len(onsets(found)) == 1

@@ -30,6 +30,7 @@ OTHER = 0.35  # share left from which on it is another leak, and the same while 
 PATIENCE = 4  # times `hold_h`
 OTHER_FALLING = 0.6
 LIMIT_FALLING = 1.5  # times the limit then
+BACK = 0.6  # of what the baseline had taken up, at most, may be left or too much when it is over
 ALONG = 0.2  # share of what is unusual that may be left when a change is put down to known patterns
 
 
@@ -207,6 +208,9 @@ class Leaks:
                 if self.undecided >= PATIENCE:
                     self.settling, self.newest = SETTLE_H, -1
                 return []
+        if self._as_learnt(model, mean, covariance, used, whole.rest):
+            self.settling, self.newest = SETTLE_H, -1
+            return []
         if self.falling and whole.rest < LIMIT_FALLING * window.limit:
             return []
         if latest is not None and _together(latest, mean) < 0.5:
@@ -217,6 +221,15 @@ class Leaks:
         self.settling, self.newest = SETTLE_H, slot
         abrupt = latest is not None and _together(latest, mean) < 1.5
         return [Change(True, slot, window.hours, whole.rest / window.limit, mean, abrupt)]
+
+    def _as_learnt(self, model: Model, mean: F64, covariance: F64, used: NDArray[np.int64], whole: float) -> bool:
+        """Whether the zone is again as it was when it was learnt, known leaks apart: what the baseline had taken up
+        since, a leak that was never reported or an instrument, is over."""
+        if not self.baseline.any():
+            return False
+        basis = np.vstack([self.baseline, self.patterns[used]])
+        left, amounts = weigh(mean, covariance, model.of_means(basis).T)
+        return bool(abs(amounts[0] + 1.0) < BACK and left.rest < max(ORDINARY, ALONG * whole))
 
     def _explained(self, model: Model, mean: F64, covariance: F64, hours: int) -> tuple[NDArray[np.int64], float, F64]:
         """(patterns used, mean squares left, their amounts): by standing leaks of which none is less than repaired."""
