@@ -44,6 +44,7 @@ ID = re.compile(r"[0-9a-f]{1,32}")
 LONGEST_REQUEST = 256
 LONGEST_FILE = 65_536
 UNITS = ("citygate-field.service", "citygate-uplink.service")
+BESIDE = ("citygate-panel.service", "citygate-node.service")  # where they run
 STUBBORN_S = 20.0  # a request that a read-only disk keeps would be followed again at once, for ever
 NEEDED = ("bin/citygate", "bin/python3")
 SHORTEST_S, LONGEST_S = 30.0, 86_400.0  # of a trial
@@ -462,6 +463,7 @@ def _restart() -> str:
     done = subprocess.run(
         ["systemctl", "restart", "--no-block", *UNITS], check=False, capture_output=True, text=True
     )  # not waited for: whether the release is any good is judged by whoever asked, and by the watch
+    subprocess.run(["systemctl", "try-restart", "--no-block", *BESIDE], check=False, capture_output=True)
     return done.stderr.strip() if done.returncode else ""
 
 

@@ -390,6 +390,10 @@ print(urllib.request.urlopen(ask, context=ssl._create_unverified_context()).read
     link = json.loads(machine.sh(f"citygate panel invite {site} --role operate --who Kim --json"))
     assert link["url"].startswith("https://localhost:8443/sign-in#")
     assert machine.sh("stat -c '%U %a' /var/lib/citygate/panel/tokens.json") == "citygate-panel 600"
+    before = pid(machine, "citygate-panel")
+    machine.sh(f"dpkg -i /srv/citygate_{NEW}_amd64.deb")
+    comes_back(machine, "citygate-panel", before)  # an upgrade takes its old program away
+    assert json.loads(machine.sh(asked))["gateway"] == "cab-7"
 
 
 def test_remove_keeps_data_and_purge_takes_all(machine: Machine) -> None:
