@@ -45,7 +45,8 @@ class Streams:
             stream.release()
         if self._server:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._server.wait_closed(), 2.0)
+                async with asyncio.timeout(2.0):
+                    await self._server.wait_closed()
 
     def _connected(self) -> Stream:
         return _Guest(self)

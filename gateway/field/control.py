@@ -48,13 +48,13 @@ async def serve(
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         is_trusted = trusted(writer.get_extra_info("socket"))
         try:
-            while line := await asyncio.wait_for(reader.readline(), WAIT_S):
+            while line := await _line(reader):
                 answer = await _answer(line, is_trusted, answers, write, errands)
                 if isinstance(answer, AsyncGenerator):
                     await _told(answer, writer)
                     return
                 writer.write(json.dumps(answer).encode() + b"\n")
-                await asyncio.wait_for(writer.drain(), WAIT_S)
+                await _drained(writer)
         except (OSError, ValueError, TimeoutError):
             pass  # a client that went away, talks nonsense or reads nothing
         finally:
@@ -78,7 +78,17 @@ async def _told(lines: AsyncGenerator[Any], writer: asyncio.StreamWriter) -> Non
     async with contextlib.aclosing(lines):
         async for line in lines:
             writer.write(json.dumps(line).encode() + b"\n")
-            await asyncio.wait_for(writer.drain(), WAIT_S)
+            await _drained(writer)
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(WAIT_S):
+        return await reader.readline()
+
+
+async def _drained(writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(WAIT_S):
+        await writer.drain()
 
 
 async def _answer(line: bytes, is_trusted: bool, answers: Answers, write: Write | None, errands: Errands) -> Any:

@@ -83,7 +83,8 @@ class Commissioning:
                 stderr=asyncio.subprocess.PIPE,
             )
             try:
-                out, complaint = await asyncio.wait_for(child.communicate(), within_s)
+                async with asyncio.timeout(within_s):
+                    out, complaint = await child.communicate()
             except TimeoutError:
                 return refused(504, "CG-6309", "commissioning took too long", "시운전이 제한 시간을 넘었습니다")
             finally:

@@ -84,7 +84,8 @@ class Feed:
         try:
             writer.write(b'{"follow": {}}\n')
             while True:
-                line = await asyncio.wait_for(reader.readline(), SILENT_S)
+                async with asyncio.timeout(SILENT_S):
+                    line = await reader.readline()
                 if not line:
                     return
                 self._take(json.loads(line), line)

@@ -33,7 +33,8 @@ async def private_bus(folder: Path) -> AsyncIterator[str]:
     )  # fmt: skip
     try:
         assert daemon.stdout is not None
-        line = await asyncio.wait_for(daemon.stdout.readline(), _START_S)
+        async with asyncio.timeout(_START_S):
+            line = await daemon.stdout.readline()
         if not line:
             raise OSError("dbus-daemon did not start")
         yield line.decode().strip().partition(",")[0]

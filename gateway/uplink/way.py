@@ -136,7 +136,8 @@ class Way:
         for missed in itertools.count():
             started = time.monotonic()
             with suppress(OSError, TimeoutError):
-                await asyncio.wait_for(self._ping(), PING_S)
+                async with asyncio.timeout(PING_S):
+                    await self._ping()
                 return missed
             await asyncio.sleep(self.ping_s - (time.monotonic() - started))
             if missed % 20 == 19:

@@ -506,3 +506,25 @@ async def test_alarms_do_not_wait_for_one_another(tmp_path: Path, writer: Spool)
         let_go.set()
         await until(lambda: not writer.depth())
     await udp.close()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_stop_is_heard_even_as_a_ping_fails(turns: int) -> None:
+    """Whichever turn of the loop the cancellation falls into: a sender that misses it is waited for for ever."""
+    one, refused = way.Way(plain(5683), "cab", None), asyncio.Event()
+
+    async def ping() -> None:
+        await refused.wait()
+        raise ConnectionRefusedError
+
+    one._ping = ping  # type: ignore[method-assign]
+    pinging = asyncio.create_task(one._ping_until_answer())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    refused.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    pinging.cancel()
+    done, _ = await asyncio.wait([pinging], timeout=5)
+    assert pinging in done
+    assert pinging.cancelled()
