@@ -12,7 +12,7 @@ import sys
 COAP_CLIENTS = ("coap-client-notls", "coap-client", "coap-client-openssl", "coap-client-gnutls")
 APT = (
     "apt install nats-server libmodbus-dev libcoap3-bin mbpoll gcc libc6-dev socat dbus-daemon tshark debootstrap "
-    "systemd-container chromium fonts-nanum"
+    "systemd-container chromium fonts-nanum iproute2"
 )
 
 
@@ -54,6 +54,8 @@ def missing() -> dict[str, str]:
         lacks["dbus-daemon"] = "a D-Bus daemon, for the Bluetooth sensors"
     if shutil.which("tshark") is None:
         lacks["tshark"] = "Wireshark's dissectors, for captures"
+    if shutil.which("ip") is None:
+        lacks["iproute2"] = "ip, for tests in a network of their own"
     if shutil.which("debootstrap") is None:
         lacks["debootstrap"] = "debootstrap, which makes the Debian that the package is tried on"
     if shutil.which("systemd-nspawn") is None:
