@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from gateway.site.plan import Plan
 
 settings.register_profile("citygate", deadline=None)  # a slow machine is no failure
 settings.load_profile("citygate")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HEAD = """
 schema = 1
