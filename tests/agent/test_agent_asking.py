@@ -23,6 +23,7 @@ from gateway.spool.trouble import Trouble
 from gateway.tools import ask as verb
 from gateway.tools import asking
 from gateway.wire import coap, credentials
+from tests.ports import free_port
 
 
 async def test_tools_ask_through_the_centers_socket(tmp_path: Path) -> None:
@@ -200,9 +201,7 @@ def citygate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_center_and_an_uplink_as_they_are_run(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
     from gateway.spool.spool import Spool
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "site.toml").write_text(SITE.format(port=port))
     credentials.create("cab", tmp_path / "ours", tmp_path / "intake")
     (tmp_path / "state").mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from gateway.bench import coap_nodes
 from gateway.bench.coap_nodes import LARGEST, scan_coap
 from gateway.wire import coap
 from gateway.wire.proxy import UdpProxy
+from tests.ports import free_port
 
 SENSORS = [f"building-{number:02}/floor/temperature-of-the-room" for number in range(60)]  # some 3 kB of links
 TOKEN_AT = slice(4, 8)
@@ -23,12 +23,6 @@ TOKEN_AT = slice(4, 8)
 
 class Sensor(resource.Resource):
     rt = "temperature-c"
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.bind(("127.0.0.1", 0))
-        return int(asking.getsockname()[1])
 
 
 @asynccontextmanager

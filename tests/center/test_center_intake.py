@@ -27,15 +27,10 @@ from gateway.spool.records import Event, Gap, Health, Item, Phase, Record, Sever
 from gateway.spool.trouble import Trouble
 from gateway.wire import coap, pack
 from gateway.wire.credentials import SecurityContext, create
+from tests.ports import begun, free_port
 
 CATALOG = Catalog("cab-07", (("ufm.flow", "ufm", "flow", "m3/h", 0, 0.01), ("ufm.p", "ufm", "p", "bar", 0, 0.01)))
 BOOT = "00112233445566aa"
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @asynccontextmanager
@@ -50,8 +45,7 @@ async def center(folder: Path, *, insecure: bool = False) -> AsyncIterator[int]:
             f"127.0.0.1:{port}", str(folder / "c.db"), str(folder / "keys"), insecure=insecure, stop=stop, ready=ready
         )
     )
-    await asyncio.wait([serving, waiting := asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    await begun(serving, ready)
     try:
         yield port
     finally:

@@ -9,7 +9,7 @@ from aiocoap.message import UndecidedRemote
 from aiocoap.transports.oscore import OSCOREAddress
 from hypothesis import given
 from hypothesis import strategies as st
-from test_center_intake import client, free_port
+from test_center_intake import client
 
 from gateway.center import directory as directory_module
 from gateway.center import main
@@ -17,6 +17,7 @@ from gateway.center.directory import Directory
 from gateway.wire import coap
 from gateway.wire.coap import Message
 from gateway.wire.credentials import SecurityContext, create
+from tests.ports import begun, free_port
 
 
 def asked(
@@ -151,7 +152,7 @@ async def test_a_stock_client_finds_registers_and_looks_up(tmp_path: Path) -> No
     where = (f"127.0.0.1:{port}", str(tmp_path / "c.db"), str(tmp_path / "keys"))
     serving = asyncio.create_task(main.serve(*where, insecure=False, stop=stop, ready=ready, observers=["dispatch"]))
     async with asyncio.timeout(10), client() as context:
-        await ready.wait()
+        await begun(serving, ready)
         keys = {name: SecurityContext(tmp_path / f"own-{name}") for name in ("cab-07", "dispatch")}
 
         async def ask(who: str, code: aiocoap.Code, path: str, *query: str, payload: bytes = b"") -> aiocoap.Message:

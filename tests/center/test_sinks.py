@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from test_center_intake import WINDOWS, event, free_port, message
+from test_center_intake import WINDOWS, event, message
 
 from gateway.center import intake, main, silence
 from gateway.center.intake import Intake, Keyring
@@ -20,6 +20,7 @@ from gateway.spool.records import Lane
 from gateway.wire import coap, pack
 from gateway.wire.coap import Message
 from gateway.wire.rows import EventRow
+from tests.ports import begun, free_port
 
 
 class Slow:
@@ -106,7 +107,7 @@ async def test_a_center_with_json_lines_answers_and_says_who_is_silent(tmp_path:
     where = (f"127.0.0.1:{port}", f"jsonl:{tmp_path}/out", None)
     serving = asyncio.create_task(main.serve(*where, insecure=True, stop=stop, ready=ready))
     async with asyncio.timeout(10):
-        await ready.wait()
+        await begun(serving, ready)
         path, body = message(event())
         options = ((coap.URI_PATH, path.encode()), (coap.URI_QUERY, b"g=cab"))
         _, writer = await asyncio.open_connection("127.0.0.1", port)

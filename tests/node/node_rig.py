@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,16 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.node.main import Node
 from gateway.node.settings import load
+from tests.ports import free_port
 
 MAKER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SENSOR = '[[sensors]]\nname = "air"\nobject = 3303\nunit = "Cel"\nsource = "file"\npath = "air"\nrange = [-40, 85]\n'
 FIRMWARE = '[firmware]\nvendor = "example.com"\nclass = "air node"\ntrust = ["maker.pub"]\nprobation_s = 1\n'
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def written(folder: Path, node: str = "", rest: str = SENSOR, air: str = "21.5\n") -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from node_rig import FIRMWARE, MAKER_KEY, SENSOR, free_port, served, written
+from node_rig import FIRMWARE, MAKER_KEY, SENSOR, served, written
 
 from benchmarks.agent_node_rig import Maker
 from gateway.agent.download import Cut, Missing, Piece
@@ -29,6 +29,7 @@ from gateway.node.state import Phase, Result
 from gateway.site.site import load_site
 from gateway.spool import audit
 from gateway.wire import coap, credentials
+from tests.ports import free_port
 
 MAKER = Maker(MAKER_KEY)
 IMAGE = os.urandom(5 * 1024 + 11)

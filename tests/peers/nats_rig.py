@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
+
+from tests.ports import free_port
 
 PATIENCE_S = 20.0
 
@@ -15,9 +16,7 @@ PATIENCE_S = 20.0
 class NatsServer:
     def __init__(self, folder: Path, *, jetstream: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._log = folder / "nats.log"
         self._command = ["nats-server", "-a", "127.0.0.1", "-p", str(self.port)]
         self._command += ["-js", "-sd", str(folder / "js")] if jetstream else []

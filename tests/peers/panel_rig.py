@@ -20,6 +20,8 @@ from typing import Any
 
 from processes import FieldHalf, Process, center, citygate
 
+from tests.ports import free_port
+
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 PLACE = '{ en = "Manhole 12 <b onclick=alert(1)>east</b>", ko = "맨홀 12 <img src=x onerror=alert(1)>" }'
@@ -114,12 +116,6 @@ class _Talk(socketserver.BaseRequestHandler):
                 return b""
             data += more
         return data
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def flow_words(flow: float) -> dict[int, int]:

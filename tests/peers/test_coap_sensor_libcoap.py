@@ -15,7 +15,7 @@ from typing import Any
 import cbor2
 import pytest
 from needs import coap_client, coap_server
-from processes import Process, free_udp_port
+from processes import Process
 
 from gateway.sim.coap import Server
 from gateway.sim.world import Sent, Signal, World
@@ -23,6 +23,7 @@ from gateway.wire.proxy import UdpProxy
 from protocols.api import Batch, Device, Link, LinkDown, Point, Quality
 from protocols.coap.driver import DRIVER
 from protocols.coap.points import Options, Resource
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peers
 
@@ -40,7 +41,7 @@ def server(tmp_path: Path) -> Iterator[int]:
     """libcoap's own server; the port it listens on."""
     program = coap_server()
     assert program is not None
-    port = free_udp_port()
+    port = free_port()
     with Process([program, "-A", "127.0.0.1", "-p", str(port)], tmp_path / "server.log") as process:
         process.until("the server answers", lambda: told(port, "get", "/.well-known/core"))
         yield port
@@ -150,7 +151,7 @@ async def test_observing_over_a_bad_line(server: int) -> None:
 async def test_a_server_that_was_restarted_is_found_again(tmp_path: Path) -> None:
     program = coap_server()
     assert program is not None
-    port = free_udp_port()
+    port = free_port()
     command = [program, "-A", "127.0.0.1", "-p", str(port)]
     with Process(command, tmp_path / "first.log") as first:
         first.until("the server answers", lambda: told(port, "get", "/.well-known/core"))
@@ -172,7 +173,7 @@ async def test_a_server_that_was_restarted_is_found_again(tmp_path: Path) -> Non
 
 async def test_its_client_asks_a_simulated_node(tmp_path: Path) -> None:
     """A node as the simulator plays it is one that libcoap's client discovers, reads, writes and observes."""
-    port = free_udp_port()
+    port = free_port()
     device = Device("lane", 0, Options(mode="observe"))
     points = [
         Point(1, "speed", device, Resource("/traffic/lane1", "senml+cbor", record="speed"), 0.2),

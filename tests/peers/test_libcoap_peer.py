@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from needs import coap_client, coap_server
-from processes import Process, center, free_udp_port
+from processes import Process, center
 
 from gateway.site.upstream import Catalog, Upstream
 from gateway.spool.records import Item, Lane, Record, Values, Window, Windows, lane_of
@@ -24,6 +24,7 @@ from gateway.uplink.bulk import UNKNOWN_HERE
 from gateway.uplink.link import Link
 from gateway.uplink.way import Way
 from gateway.wire import bundle, pack
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peers
 
@@ -82,7 +83,7 @@ def secure(tmp_path: Path) -> Iterator[Center]:
 
 
 def listening(folder: Path, *arguments: str) -> Iterator[Center]:
-    port = free_udp_port()
+    port = free_port()
     files = ("--db", folder / "center.db", "--credentials", folder / "intake")
     with center(folder / "center.log", port, *files, *arguments) as process:
         yield Center(folder, port)
@@ -163,7 +164,7 @@ def test_a_center_that_is_not_insecure_refuses_libcoap_with_4_01(secure: Center)
 async def test_libcoaps_server_is_spoken_to_over_tcp(tmp_path: Path) -> None:
     server = coap_server()
     assert server is not None
-    port = free_udp_port()
+    port = free_port()
     with Process([server, "-v", "7", "-A", "127.0.0.1", "-p", str(port)], tmp_path / "server.log") as process:
         process.until("it listens", lambda: listens(port))
         way = Way(Upstream("city", f"coap+tcp://127.0.0.1:{port}", "", True, ("",)), "bench", None)

@@ -13,13 +13,14 @@ from typing import Any
 import nats
 import pytest
 from nats_rig import NatsServer
-from processes import Process, center, citygate, free_udp_port
+from processes import Process, center, citygate
 
 from gateway.site.upstream import Catalog
 from gateway.spool.records import Event, Phase, Record, Severity, lane_of
 from gateway.wire import coap, hello, pack, secure
 from gateway.wire.coap import Message
 from gateway.wire.credentials import SecurityContext, create
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peers
 
@@ -111,7 +112,7 @@ def kept(server: NatsServer) -> list[str]:
 
 
 def test_a_killed_intake_loses_nothing_and_doubles_nothing(rig: tuple[NatsServer, Path, ExitStack]) -> None:
-    one, two = free_udp_port(), free_udp_port()
+    one, two = free_port(), free_port()
     first, _ = intake(rig, one), intake(rig, two)
     gateway = Gateway(rig[1] / "gw")
     assert gateway.alarm(0, one) == coap.CHANGED
@@ -124,7 +125,7 @@ def test_a_killed_intake_loses_nothing_and_doubles_nothing(rig: tuple[NatsServer
 
 
 def test_what_one_has_heard_cannot_be_replayed_at_the_other(rig: tuple[NatsServer, Path, ExitStack]) -> None:
-    one, two = free_udp_port(), free_udp_port()
+    one, two = free_port(), free_port()
     for port in (one, two):
         intake(rig, port)
     gateway = Gateway(rig[1] / "gw")
@@ -154,7 +155,7 @@ def test_a_center_that_counts_for_itself_does_not_start_on_shared_credentials(
     rig: tuple[NatsServer, Path, ExitStack],
 ) -> None:
     server, folder, _ = rig
-    running = intake(rig, free_udp_port())
+    running = intake(rig, free_port())
     arguments = ("--bind", "127.0.0.1:0", "--credentials", folder / "keys")
     for sink in (str(folder / "c.db"), server.url("another")):
         with citygate(folder / "refused.log", "center", *arguments, "--sink", sink) as refused:
@@ -165,7 +166,7 @@ def test_a_center_that_counts_for_itself_does_not_start_on_shared_credentials(
 
 
 def test_without_the_server_gateways_are_asked_to_wait(rig: tuple[NatsServer, Path, ExitStack]) -> None:
-    port = free_udp_port()
+    port = free_port()
     running = intake(rig, port)
     gateway = Gateway(rig[1] / "gw")
     assert gateway.alarm(0, port) == coap.CHANGED

@@ -19,11 +19,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from needs import coap_client
-from processes import PATIENCE_S, Process, citygate, free_udp_port
+from processes import PATIENCE_S, Process, citygate
 
 from gateway.agent.nodes_port import NodesPort
 from gateway.tools import node as tool
 from gateway.wire import suit
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peers
 VENDOR = suit.vendor_id("example.com")
@@ -85,7 +86,7 @@ class Rig:
         (folder / "maker.pem").write_bytes(pem)
         public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         (folder / "maker.pub").write_bytes(public)
-        self.port = free_udp_port()
+        self.port = free_port()
         self.file = folder / "node.toml"
         self.file.write_text(f"""
 schema = 1

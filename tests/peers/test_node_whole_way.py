@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE_S, center, citygate, free_udp_port
+from processes import PATIENCE_S, center, citygate
 
 from gateway.tools import node as tool
 from gateway.wire import suit
 from gateway.wire.credentials import create
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peers
 
@@ -63,7 +64,7 @@ def firmware(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_an_update_asked_for_at_the_center(tmp_path: Path) -> None:
-    ports = {name: free_udp_port() for name in ("port", "serving", "center")}
+    ports = {name: free_port() for name in ("port", "serving", "center")}
     maker = str(tmp_path / "maker.pem")
     assert tool.keygen(maker, json=True) == 0
     for place in ("node", "files"):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import FieldHalf, Process, citygate, free_udp_port
+from processes import FieldHalf, Process, citygate
 
 from gateway.sim.street import Street
 from gateway.sim.world import Sent, Signal, World
@@ -28,6 +28,7 @@ from gateway.site.upstream import Catalog, OneM2M, Upstream
 from gateway.spool.records import Event, Gap, Health, Item, Lane, Phase, Severity, Values, Window, Windows
 from gateway.spool.spool import Spool
 from gateway.uplink.uplink import Uplink
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peers
 
@@ -66,7 +67,7 @@ class Cse:
     """A platform that may be killed and started again on the same ports."""
 
     def __init__(self, folder: Path, http: int) -> None:
-        self.folder, self.http, self.coap = folder, http, free_udp_port()
+        self.folder, self.http, self.coap = folder, http, free_port()
         (folder / "acme.ini").write_text(CONFIG.format(folder=folder, http=http, coap=self.coap))
         self._process: Process | None = None
         self._numbers = itertools.count()
@@ -297,10 +298,7 @@ METER = {"meter.voltage": 230.25, "meter.current": 12.5, "meter.power": 2875.0}
 
 async def test_three_processes_deliver_a_meters_windows(cse: Cse, tmp_path: Path, unused_port: int) -> None:
     """From a site file to the platform, while another upstream is dead: what each may have and nothing else."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    nobody = free_udp_port()
+    port, nobody = free_port(), free_port()
     site, sent = tmp_path / "site.toml", Sent()
     site.write_text(SITE.format(platform=cse.coap, nobody=nobody, port=port), encoding="utf-8")
     world = World({name: Signal(value) for name, value in METER.items()})

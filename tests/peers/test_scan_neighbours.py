@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 from needs import coap_server
-from processes import Process, free_udp_port
+from processes import Process
 
 from gateway.sim.bluez import Bluez
 from gateway.sim.private_bus import private_bus
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peers
 SCAN = [sys.executable, "-m", "gateway.cli", "scan"]
@@ -36,7 +37,7 @@ def paths(target: dict[str, Any]) -> set[str]:
 def test_a_node_is_asked_what_it_has(tmp_path: Path) -> None:
     program = coap_server()
     assert program is not None
-    port = free_udp_port()
+    port = free_port()
     url = f"coap://127.0.0.1:{port}"
     with Process([program, "-A", "127.0.0.1", "-p", str(port)], tmp_path / "server.log") as node:
 
@@ -53,7 +54,7 @@ def test_a_node_is_asked_what_it_has(tmp_path: Path) -> None:
 
 
 def test_nobody_there_is_said_in_both_languages() -> None:
-    url = f"coap://127.0.0.1:{free_udp_port()}"
+    url = f"coap://127.0.0.1:{free_port()}"
     silent = scanned(url)
     assert silent.returncode == 2
     assert f"{url}: nothing answers" in silent.stdout

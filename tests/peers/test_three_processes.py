@@ -11,11 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from processes import FieldHalf, center, citygate, free_udp_port
+from processes import FieldHalf, center, citygate
 
 from gateway.sim.street import Street
 from gateway.sim.world import Sent, Signal, World
 from gateway.site.compile import load_plan
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peers
 
@@ -50,7 +51,7 @@ def credentials(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("credentials")
 async def test_every_reading_arrives_once_under_oscore(tmp_path: Path, unused_port: int) -> None:
-    listens, site, sent = free_udp_port(), tmp_path / "site.toml", Sent()
+    listens, site, sent = free_port(), tmp_path / "site.toml", Sent()
     site.write_text(SITE.format(center=listens, port=unused_port), encoding="utf-8")
     world = World({name: Signal(value) for name, value in CHANNELS.items()})
     street = Street(load_plan(site), {}, world, sent, lambda: (time.clock_gettime_ns(time.CLOCK_BOOTTIME), 1.0))

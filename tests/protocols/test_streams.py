@@ -16,6 +16,7 @@ import pytest
 from protocols import streams
 from protocols.api import Link, LinkDown
 from protocols.streams import open_stream
+from tests.ports import free_port
 
 
 async def down(link: Link) -> LinkDown:
@@ -24,12 +25,6 @@ async def down(link: Link) -> LinkDown:
             await stream.read(0.0)
     assert caught.value.hint
     return caught.value
-
-
-def closed_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def test_missing_port() -> None:
@@ -76,7 +71,7 @@ async def test_an_adapter_without_rs485() -> None:
 
 
 async def test_connection_refused() -> None:
-    assert (await down(Link("x", f"tcp://127.0.0.1:{closed_port()}"))).code == "CG-3005"
+    assert (await down(Link("x", f"tcp://127.0.0.1:{free_port()}"))).code == "CG-3005"
 
 
 @pytest.mark.parametrize("url", ["tcp://:502", "tcp://host:port", "tcp://127.0.0.1:0"])

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from gateway.demo.block import free_port
 from gateway.sim.coap import Server, represent
 from gateway.sim.world import Sent, Signal, World
 from gateway.site.library import Library
@@ -15,6 +14,7 @@ from protocols.api import Device, Link, Point
 from protocols.coap.driver import DRIVER
 from protocols.coap.payload import parse
 from protocols.coap.points import Format, Options, Resource
+from tests.ports import free_port
 
 
 def is_coap(name: str) -> bool:
@@ -36,7 +36,7 @@ async def test_every_profile_is_played_and_read(name: str) -> None:
     profile = load_profile(path, name)
     points = driver_points(dict(enumerate(profile.points)), profile.as_device("d"))
     world = World({f"d.{point.name}": Signal(number + 1.0) for number, point in enumerate(points)})
-    sent, url = Sent(), f"coap://127.0.0.1:{free_port(datagram=True)}"
+    sent, url = Sent(), f"coap://127.0.0.1:{free_port()}"
     node = Server(url, points, world, sent, lambda: (boottime_ns(), 0.0))
     await node.start()
     try:

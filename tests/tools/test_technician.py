@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from gateway.uplink.uplink import Uplink
 from protocols.api import Device, Link, Point
 from protocols.modbus.driver import DRIVER
 from protocols.modbus.points import Options, Register
+from tests.ports import begun, free_port
 
 SITE = """schema = 1
 [gateway]
@@ -267,7 +267,7 @@ async def center(folder: Path, port: int) -> AsyncIterator[None]:
             f"127.0.0.1:{port}", str(folder / "c.db"), str(folder / "keys"), insecure=True, stop=stop, ready=ready
         )
     )
-    await ready.wait()
+    await begun(serving, ready)
     try:
         yield
     finally:
@@ -278,9 +278,7 @@ async def center(folder: Path, port: int) -> AsyncIterator[None]:
 async def test_a_test_message_is_acknowledged_and_the_record_signed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     upstream = f'[[upstreams]]\nname = "city"\nuri = "coap://127.0.0.1:{port}"\ninsecure = true\n'
     photo = tmp_path / "dial.jpg"
     photo.write_bytes(b"\xff\xd8picture")

@@ -28,6 +28,7 @@ from gateway.uplink.uplink import Uplink
 from gateway.wire import bundle, coap, hello
 from gateway.wire.coap import Message
 from gateway.wire.credentials import create
+from tests.ports import begun, free_port
 
 CATALOG = Catalog("cab", tuple((f"dev.p{i}", "dev", f"p{i}", "Cel", 0, 0.1) for i in range(4)))
 BACKLOG = 400
@@ -64,11 +65,6 @@ def put(spool: Spool, *items: Item) -> None:
     spool.append([("city", item) for item in items], catalog=CATALOG.id)
 
 
-def free_port() -> int:
-    with closing(datagram_socket("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
-
-
 def to(folder: Path, port: int, how: str = "auto", **more: Any) -> Upstream:
     return Upstream("city", f"coap://127.0.0.1:{port}", str(folder / "gw"), False, ("",), how, **more)
 
@@ -85,9 +81,7 @@ async def center(folder: Path, port: int) -> AsyncIterator[None]:
             f"127.0.0.1:{port}", str(folder / "c.db"), str(folder / "keys"), insecure=False, stop=stop, ready=ready
         )
     )
-    waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    await begun(serving, ready)
     try:
         yield
     finally:

@@ -29,6 +29,7 @@ from gateway.wire import coap, credentials, state
 from gateway.wire.coap import Message
 from gateway.wire.credentials import SecurityContext, create
 from gateway.wire.proxy import UdpProxy
+from tests.ports import begun, free_port
 
 CATALOG = Catalog("cab", tuple((f"dev.p{i}", "dev", f"p{i}", "Cel", 0, 0.1) for i in range(2)))
 YEAR_NS = 31_557_600 * 10**9
@@ -66,11 +67,6 @@ def put(spool: Spool, *items: Item) -> None:
     spool.append([("city", item) for item in items], catalog=CATALOG.id)
 
 
-def free_port() -> int:
-    with closing(open_socket("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
-
-
 def to(folder: Path, port: int, how: str = "datagram") -> Upstream:
     return Upstream("city", f"coap://127.0.0.1:{port}", str(folder / "gw"), False, ("",), bulk=how)
 
@@ -87,8 +83,7 @@ async def center(folder: Path, port: int) -> AsyncIterator[None]:
             f"127.0.0.1:{port}", str(folder / "c.db"), str(folder / "keys"), insecure=False, stop=stop, ready=ready
         )
     )
-    await asyncio.wait([serving, begun := asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-    begun.cancel()
+    await begun(serving, ready)
     try:
         yield
     finally:

@@ -12,8 +12,8 @@ from benchmarks.uplink_ends import drain
 from benchmarks.uplink_kills import ROLES, committed, plan
 from benchmarks.uplink_outage import MINUTE_NS, account, fill
 from gateway.center import main as center_main
-from gateway.center.datagrams import open_socket
 from gateway.wire.credentials import create
+from tests.ports import begun, free_port
 
 HOURS, CHANNELS = 3, 48
 
@@ -21,16 +21,14 @@ HOURS, CHANNELS = 3, 48
 async def test_what_an_outage_held_back_arrives_whole_or_is_declared(tmp_path: Path) -> None:
     figures = await asyncio.to_thread(fill, tmp_path, HOURS, CHANNELS, 0.4)
     create("bench", tmp_path / "gw", tmp_path / "keys")
-    with open_socket("127.0.0.1", 0) as probe:
-        port = int(probe.getsockname()[1])
-    stop, ready = asyncio.Event(), asyncio.Event()
+    port, stop, ready = free_port(), asyncio.Event(), asyncio.Event()
     serving = asyncio.create_task(
         center_main.serve(
             f"127.0.0.1:{port}", str(tmp_path / "center.db"), str(tmp_path / "keys"),
             insecure=False, stop=stop, ready=ready,
         )
     )  # fmt: skip
-    await ready.wait()
+    await begun(serving, ready)
     drained = await drain(tmp_path, f"coap://127.0.0.1:{port}", 30.0)
     stop.set()
     await serving

@@ -18,7 +18,8 @@ from gateway.uplink.budget import Step, file_of
 from gateway.wire import columnar
 from gateway.wire.columnar_dictionary import Dictionaries
 from gateway.wire.credentials import create
-from tests.uplink.test_uplink_delivery import center, free_port, rows, secure_to, sending, until, whole
+from tests.ports import free_port
+from tests.uplink.test_uplink_delivery import center, rows, secure_to, sending, until, whole
 
 CATALOG = Catalog("cab", tuple((f"dev.p{i}", "dev", f"p{i}", "Cel", 0, 0.1) for i in range(8)))
 MINUTE = 60_000_000_000

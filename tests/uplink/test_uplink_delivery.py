@@ -29,6 +29,7 @@ from gateway.wire import coap, secure
 from gateway.wire.coap import Message
 from gateway.wire.credentials import SecurityContext, create
 from gateway.wire.proxy import UdpProxy
+from tests.ports import begun, free_port
 
 CATALOG = Catalog("cab", tuple((f"dev.p{i}", "dev", f"p{i}", "Cel", 0, 0.1) for i in range(8)))
 
@@ -51,12 +52,6 @@ def windows(k: int) -> Windows:
     )
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @asynccontextmanager
 async def center(folder: Path, port: int) -> AsyncIterator[None]:
     stop, ready = asyncio.Event(), asyncio.Event()
@@ -65,8 +60,7 @@ async def center(folder: Path, port: int) -> AsyncIterator[None]:
             f"127.0.0.1:{port}", str(folder / "c.db"), str(folder / "keys"), insecure=False, stop=stop, ready=ready
         )
     )
-    await asyncio.wait([serving, waiting := asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    await begun(serving, ready)
     try:
         yield
     finally:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from gateway import cli
 from gateway.center import enrolment, intake
 from gateway.center import main as center_main
-from gateway.center.datagrams import open_socket
 from gateway.center.enrolment import Enrolment, accept, accepted_keys, revoke, waiting
 from gateway.site.upstream import Upstream
 from gateway.spool.trouble import Trouble
@@ -30,6 +29,7 @@ from gateway.wire.coap import Message
 from gateway.wire.credentials import SecurityContext
 from gateway.wire.edhoc import Initiator, Key, Refused, Responder
 from gateway.wire.identity import identity
+from tests.ports import free_port
 
 GATEWAY, CENTER, OTHER = Key.new("cab-7"), Key.new("center"), Key.new("cab-7")
 
@@ -267,8 +267,7 @@ async def test_a_gateway_enrols_sends_is_enrolled_anew_and_revoked(
     scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake, "RESCAN_S", 0.0)
-    with open_socket("127.0.0.1", 0) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     site, keys = tmp_path / "site.toml", str(tmp_path / "keys")
     site.write_text(SITE.format(scheme=scheme, port=port))
     upstream = Upstream("city", f"coap://127.0.0.1:{port}", "", False, ("",))
