@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.services.water.history import FRESH_H, KEPT_H, History, average
-from gateway.services.water.residual import Terms, fit
+from gateway.services.water.residual import Terms, fit, weigh
 from gateway.services.water.sensors import HIGH, Habits, usual_scatter
 
 F64 = NDArray[np.float64]
@@ -44,6 +44,19 @@ def test_a_weighted_mean_scatters_less_than_a_plain_one() -> None:
     weighted = np.array([average(residual[day], weight[day]) for day in days])
     plain = np.array([average(residual[day]) for day in days])
     assert weighted.std() < 0.7 * plain.std()
+
+
+def test_what_all_sensors_share_hides_no_difference_between_two() -> None:
+    """As where a flow is not measured: all pressures move with it, by far more than they differ."""
+    random = np.random.default_rng(4)
+    terms, _ = busy_zone(5)
+    way = np.linspace(0.8, 1.2, SENSORS)
+    shared = random.normal(0.0, 1.0, (HOURS, 1)) * way
+    model = fit(terms, 50.0 + shared + random.normal(0.0, 0.02, (HOURS, SENSORS)), np.ones(2, bool))
+    assert model is not None
+    covariance = model.mean_covariance(terms[:24])
+    assert weigh(0.2 * way, covariance)[0].rest < 2.0
+    assert weigh(np.array([0.05, -0.05, 0.05, -0.05, 0.05, -0.05]), covariance)[0].rest > 20.0
 
 
 def test_the_latest_hours_are_not_learnt_from() -> None:

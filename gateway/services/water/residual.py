@@ -8,6 +8,7 @@ leak is demand in one place that these flows do not explain: several residuals m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +19,15 @@ Mask = NDArray[np.bool_]
 
 MOST_PRODUCTS = 5  # flows whose products are used: of more, a week does not tell the coefficients
 RIDGE = 1e-3  # of the number of hours
-LONG_H = 6  # hours that hang together
+LONG_H = 2  # hours that hang together, about
 MEMORY_H = 12  # lags over which residuals are taken to hang together
 CALM = 3.0  # times as much as an ordinary hour, at most, one of low scatter counts
 OUTLIER = 6.0  # robust scatters
 PASSES = 3
 CALM_RIDGE = 0.1  # of the number of hours
 LEAST_H = 72
+MOST_AXES = 0.5  # a row of the covariance
+LEAST_SHARE = 1e-4  # of a sensor's variance: so much every axis has
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +177,39 @@ def _median(values: F64) -> F64:
 
 
 def _covariance(residual: F64, share: F64) -> F64:
-    """Long-run covariance (Newey and West 1987, Bartlett weights), drawn towards its diagonal."""
+    """Long-run covariance: along each axis on which hours scatter by themselves, the long-run variance (Newey and West
+    1987, Bartlett weights). What all sensors share, as where a flow is not measured, so blurs nothing else."""
     hours = len(residual)
-    total = residual.T @ residual
+    short = residual.T @ residual / (hours * np.sqrt(np.outer(share, share)))
+    size = np.sqrt(np.maximum(np.diag(short), 1e-12))
+    values, axes = np.linalg.eigh(short / np.outer(size, size))  # with gaps it need not be a covariance
+    course = (residual / size) @ axes
+    own = np.maximum((course**2).sum(axis=0), 1e-12)
+    total = own.copy()
     for lag in range(1, min(MEMORY_H, hours)):
-        cross = residual[lag:].T @ residual[:-lag]
-        total += (1.0 - lag / MEMORY_H) * (cross + cross.T)
-    total /= hours * np.sqrt(np.outer(share, share))
-    own = np.maximum(np.diag(total), np.maximum((residual**2).mean(axis=0) / share, 1e-12))
-    # the fewer stretches that do not hang together there are for so many sensors, the less is known of what they share
-    own_share = residual.shape[1] / (residual.shape[1] + hours / LONG_H)
-    shrunk = (1.0 - own_share) * total
-    np.fill_diagonal(shrunk, own)
-    values, vectors = np.linalg.eigh(shrunk)  # with gaps it need not be a covariance
-    safe: F64 = (vectors * np.maximum(values, 1e-3 * float(own.mean()))) @ vectors.T
-    return safe
+        total += 2.0 * (1.0 - lag / MEMORY_H) * (course[lag:] * course[:-lag]).sum(axis=0)
+    scatter = _shrunk(np.maximum(values, LEAST_SHARE), hours / LONG_H) * np.maximum(total / own, 1.0)
+    result: F64 = (axes * scatter) @ axes.T * np.outer(size, size)
+    return result
+
+
+def _shrunk(values: F64, rows: float) -> F64:
+    """Variances along the axes of a covariance that `rows` rows gave, for other rows than these: of as many axes the
+    smallest come out too small and the largest too large (Ledoit and Wolf 2020, Annals of Statistics 48(5),
+    "Analytical nonlinear shrinkage of large-dimensional covariance matrices", eq. 4.3 to 4.9). f64[axes], ascending."""
+    many = len(values) / rows
+    if many > MOST_AXES:
+        return (1.0 - MOST_AXES) * values + MOST_AXES * values.mean()
+    width = values * rows ** (-1.0 / 3.0)
+    x = (values[:, None] - values[None, :]) / width[None, :]
+    hump = 1.0 - x**2 / 5.0
+    density = (0.75 / math.sqrt(5.0) * np.maximum(hump, 0.0) / width).mean(axis=1)
+    near = np.abs(np.abs(x) - math.sqrt(5.0)) < 1e-9
+    log = np.log(np.where(near, 1.0, np.abs((math.sqrt(5.0) - x) / np.where(near, 1.0, math.sqrt(5.0) + x))))
+    transform = ((-0.3 / math.pi * x + 0.75 / (math.sqrt(5.0) * math.pi) * hump * log) / width).mean(axis=1)
+    real = 1.0 - many - math.pi * many * values * transform
+    result: F64 = values / ((math.pi * many * values * density) ** 2 + real**2)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
