@@ -146,6 +146,34 @@ def test_a_leak_that_grows_is_one_leak(plan: Plan) -> None:
     assert 9 * DAY < found[0][0] < 18 * DAY
 
 
+def test_a_burst_where_a_leak_is_known_is_another(plan: Plan) -> None:
+    found = judged(plan, network(22, lambda row: 4.0 * (row >= 9 * DAY) + 6.0 * (row >= 15 * DAY)))
+    assert [at // DAY for at, one in found if one.phase is Phase.ONSET] in ([9, 15], [9, 16])
+
+
+def test_a_leak_that_began_while_a_meter_was_silent_is_told(plan: Plan) -> None:
+    rows = network(16, lambda row: 5.0 if row >= 11 * DAY else 0.0)
+    rows[10 * DAY : 11 * DAY + 36, 0] = np.nan
+    codes = [code for code, _ in onsets(judged(plan, rows))]
+    assert codes[0] == "sensor_dropout"
+    assert len(codes) == 2
+    assert codes[1] in ("leak_candidate", "burst_suspected")
+
+
+def test_what_a_stuck_meter_said_before_it_was_told_is_not_judged(plan: Plan) -> None:
+    rows = network(10)
+    rows[9 * DAY :, 0] = rows[9 * DAY, 0]
+    watch = watches(plan)[0]
+    assert isinstance(watch, ZoneWatch)
+    for at in range(9 * DAY + DAY // 2):
+        told = watch.row(START_S + at * STEP_S, rows[at])
+        if told:
+            break
+    assert [one.code for one in told] == ["water.sensor_stuck"]
+    stuck_h = math.ceil((at - 9 * DAY) * STEP_S / 3600.0)
+    assert np.isnan(watch.history.terms[watch.history.recent(stuck_h), 0]).all()
+
+
 def stuck(column: F64) -> F64:
     return np.full_like(column, column[0])
 

@@ -85,6 +85,11 @@ class History:
             return None
         return np.where(enough, average(residual, model.weight(terms)), np.nan), terms[known.any(axis=1)]
 
+    def course(self, model: Model, hours: int) -> F64:
+        """f64[hours, pressures]: the residuals of the last `hours`, NaN where a term or the pressure is missing."""
+        at = self.recent(hours)
+        return model.residual(self.terms[at], self.pressures[at])
+
     def means(self, model: Model, hours: int) -> F64 | None:
         """f64[1 + terms + pressures] of the last `hours`: 1, mean terms, and pressures that belong to them even where
         some hours of a pressure are missing."""

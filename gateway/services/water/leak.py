@@ -20,18 +20,21 @@ from gateway.services.water.residual import Model, weigh
 F64 = NDArray[np.float64]
 
 PATTERNS = 6
+QUIET = 2.0  # mean squares: less is nothing unusual
 SETTLE_H = 12  # after a leak was reported, its pattern is what the next hours show
 SETTLED_H = 18  # the last of which, with some before the report, are that pattern
 CERTAIN = 2.0  # times as certain as the covariance says is what was learnt after a report
 REFINED_H = 96
 REPAIRED = 0.5  # of the amount at its report
-ORDINARY = 1.5  # mean squares that are nothing unusual
 OTHER = 0.35  # share left from which on it is another leak, and the same while less flows in than before
 PATIENCE = 4  # times `hold_h`
 OTHER_FALLING = 0.6
 LIMIT_FALLING = 1.5  # times the limit then
 BACK = 0.6  # of what the baseline had taken up, at most, may be left or too much when it is over
 ALONG = 0.2  # share of what is unusual that may be left when a change is put down to known patterns
+AT_ONCE = 0.75  # of the amount at its report: a leak that grows by more within an hour is another one in its place
+STEP = 0.85  # of the squares that a steady growth leaves, at most, a step leaves
+STEP_H = 3  # on either side of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,9 @@ class Leaks:
 
     def begin_anew(self) -> None:
         """Another model judges from here on: what is known only for the one before is learnt again, silently."""
+        self.held[:] = 0.0
+        if not self.partial.any():
+            return
         lost = self.partial[:-1]
         self.patterns[lost] = 0.0
         self.amount[lost] = 0.0
@@ -170,17 +176,17 @@ class Leaks:
             self.baseline[:] = 0.0
         self.partial[:] = False
         self.settling, self.newest = SETTLE_H, -1
-        self.held[:] = 0.0
 
     def news(self, model: Model, mean: F64, covariance: F64, hours: int) -> float:
         """Mean squares a sensor that no known pattern explains."""
         return self._explained(model, mean, covariance, hours)[1]
 
     def judge(
-        self, model: Model, means: Sequence[F64 | None], covariances: Sequence[F64 | None], falling: bool
+        self, model: Model, means: Sequence[F64 | None], covariances: Sequence[F64 | None], course: F64, falling: bool
     ) -> list[Change]:
-        """`means`: f64[sensors] of each window less `expected()`, or None where too little is known. `falling`: less
-        flows in than the week before."""
+        """`means`: f64[sensors] of each window less `expected()`, or None where too little is known; `course`
+        f64[hours, sensors]: the same of the single hours, the latest last. `falling`: less flows in than the week
+        before."""
         self.falling = falling
         self.age += 1
         for at, (window, mean, covariance) in enumerate(zip(WINDOWS, means, covariances, strict=True)):
@@ -191,23 +197,23 @@ class Leaks:
             self.held[at] = self.held[at] + 1.0 if unusual.rest > window.limit else 0.0
         for at, (window, mean, covariance) in enumerate(zip(WINDOWS, means, covariances, strict=True)):
             if self.held[at] >= window.hold_h and mean is not None and covariance is not None:
-                changes = self._verdict(model, window, mean, covariance, means[0])
+                changes = self._verdict(model, window, mean, covariance, means[0], course)
                 self.held[:] = 0.0
                 return changes
         return []
 
-    def _verdict(self, model: Model, window: Window, mean: F64, covariance: F64, latest: F64 | None) -> list[Change]:
+    def _verdict(
+        self, model: Model, window: Window, mean: F64, covariance: F64, latest: F64 | None, course: F64
+    ) -> list[Change]:
         whole, _ = weigh(mean, covariance)
-        used, left, _ = self._explained(model, mean, covariance, window.hours)
-        if len(used):
-            if left < max(ORDINARY, (OTHER_FALLING if self.falling else ALONG) * whole.rest):
+        used, left, amounts = self._explained(model, mean, covariance, window.hours)
+        known = max(QUIET, (OTHER_FALLING if self.falling else ALONG) * whole.rest)
+        perhaps = max(QUIET, OTHER * whole.rest, known)
+        if len(used) and left < perhaps and not self._at_once(model, used, amounts, covariance, course):
+            self.undecided += 1
+            if left < known or self.undecided >= PATIENCE:
                 self.settling, self.newest = SETTLE_H, -1  # what has become of them, the next hours show
-                return []
-            if left < max(ORDINARY, OTHER * whole.rest):
-                self.undecided += 1
-                if self.undecided >= PATIENCE:
-                    self.settling, self.newest = SETTLE_H, -1
-                return []
+            return []
         if self._as_learnt(model, mean, covariance, used, whole.rest):
             self.settling, self.newest = SETTLE_H, -1
             return []
@@ -222,6 +228,24 @@ class Leaks:
         abrupt = latest is not None and _together(latest, mean) < 1.5
         return [Change(True, slot, window.hours, whole.rest / window.limit, mean, abrupt)]
 
+    def _at_once(self, model: Model, used: NDArray[np.int64], amounts: F64, covariance: F64, course: F64) -> bool:
+        """Whether what goes along the patterns `used` came in one step. A leak grows, or is repaired; it does not
+        double within an hour."""
+        if amounts.sum() <= 0.0:
+            return False
+        way = model.of_means(amounts @ self.patterns[used])
+        known = course[-min(self.age, len(course)) :]
+        here = np.isfinite(way) & np.isfinite(known).any(axis=0)
+        hours = known[np.isfinite(known[:, here]).all(axis=1)][:, here]
+        if not here.any() or len(hours) < 4 * STEP_H:
+            return False
+        pull = np.linalg.solve(covariance[np.ix_(here, here)], way[here])
+        line = hours @ pull / float(way[here] @ pull)
+        split = min(range(STEP_H, len(line) - STEP_H), key=lambda k: _step_squares(line, k))
+        step = float(line[split:].mean() - line[:split].mean()) * float(amounts.max())
+        steady = min(_ramp_squares(line, k) for k in range(len(line) - 2 * STEP_H))
+        return step > AT_ONCE and _step_squares(line, split) < STEP * steady
+
     def _as_learnt(self, model: Model, mean: F64, covariance: F64, used: NDArray[np.int64], whole: float) -> bool:
         """Whether the zone is again as it was when it was learnt, known leaks apart: what the baseline had taken up
         since, a leak that was never reported or an instrument, is over."""
@@ -229,12 +253,12 @@ class Leaks:
             return False
         basis = np.vstack([self.baseline, self.patterns[used]])
         left, amounts = weigh(mean, covariance, model.of_means(basis).T)
-        return bool(abs(amounts[0] + 1.0) < BACK and left.rest < max(ORDINARY, ALONG * whole))
+        return bool(abs(amounts[0] + 1.0) < BACK and left.rest < max(QUIET, ALONG * whole))
 
     def _explained(self, model: Model, mean: F64, covariance: F64, hours: int) -> tuple[NDArray[np.int64], float, F64]:
         """(patterns used, mean squares left, their amounts): by standing leaks of which none is less than repaired."""
         rest = self._weighed(model, mean, covariance, hours, np.zeros(0, np.int64))[0]
-        enough = max(ORDINARY, ALONG * rest)
+        enough = max(QUIET, ALONG * rest)
         used, amounts = np.zeros(0, np.int64), np.zeros(0)
         open_ = np.flatnonzero(self.active).tolist()
         while open_ and rest >= enough:  # the fewest leaks that have changed explain best
@@ -278,3 +302,15 @@ def _together(one: F64, other: F64) -> float:
     here = np.isfinite(one) & np.isfinite(other)
     size = float(other[here] @ other[here])
     return float(one[here] @ other[here]) / size if size > 0.0 else 0.0
+
+
+def _step_squares(line: F64, split: int) -> float:
+    """What a step before hour `split` leaves of f64[hours]."""
+    return float(split * line[:split].var() + (len(line) - split) * line[split:].var())
+
+
+def _ramp_squares(line: F64, begin: int) -> float:
+    """What a steady growth from hour `begin` on leaves of f64[hours]."""
+    terms = np.column_stack([np.ones(len(line)), np.maximum(np.arange(len(line)) - begin, 0.0)])
+    left = line - terms @ np.linalg.lstsq(terms, line, rcond=None)[0]
+    return float(left @ left)

@@ -6,6 +6,7 @@ Limits are learnt from each column's own past, as its longest time at one value 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,6 +70,13 @@ class Habits:
             np.zeros(columns),
             np.zeros((SPIKE_MEMORY_H, columns)),
         )
+
+
+def shown_for(habits: Habits, kind: Fault, column: int, rows_an_hour: int) -> int:
+    """Hours, at most, for which a fault that is told now may have been there."""
+    if kind is Fault.STUCK:
+        return math.ceil(float(habits.run[column]) / rows_an_hour) + 1
+    return NOISY_H + 2 if kind is Fault.NOISY else 0  # what is missing is missing, spikes are taken out one by one
 
 
 def second_difference(rows: F64, before: F64) -> F64:

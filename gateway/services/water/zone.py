@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gateway.services.watch import Finding, Row
 from gateway.services.water import network, sensors, told
 from gateway.services.water.history import KEPT_H, RECENT_H, History, average
-from gateway.services.water.leak import SETTLED_H, Change, Leaks
+from gateway.services.water.leak import QUIET, SETTLED_H, Change, Leaks
 from gateway.services.water.plateau import Plateaus
 from gateway.services.water.residual import Model, Terms, fit, weigh
 from gateway.services.water.sensors import KINDS, Fault, Habits
@@ -33,7 +33,6 @@ HOUR_S = 3600.0
 REFIT_H = 24
 LONE = 8.0  # scatters: so far a sensor alone has to be off what the others say
 LONE_SIZE = 3.0  # of its scatter from row to row
-QUIET = 2.0  # mean squares: less is nothing unusual
 DRIVER = 3.0  # mean squares: from here on a flow or level may be what is wrong
 DRIVER_SIZE = 0.3  # of its own standard deviation
 CANDIDATES = 4
@@ -149,6 +148,8 @@ class ZoneWatch:
             phase = Phase.ONSET if self.faulty[kind, column] else Phase.CLEAR
             if phase is Phase.CLEAR and column >= self._zone.drivers:
                 self.returned[column - self._zone.drivers] = RETURNED_H
+            if phase is Phase.ONSET:
+                self._forget(column, sensors.shown_for(self.habits, KINDS[kind], column, self._rows))
             found.append(told.sensor(self._zone, utc_s, KINDS[kind], phase, column, 1, 0.0))
         return found
 
@@ -227,18 +228,20 @@ class ZoneWatch:
             self.history.usable[self.history.recent(1)] = False
             self.leaks.settling -= 1
             if self.leaks.settling == 0:
-                means = self.history.means(model, SETTLED_H)
-                if means is not None:
-                    for change in self.leaks.settle(model, means, SETTLED_H):
+                shown = self.history.means(model, SETTLED_H)
+                if shown is not None:
+                    for change in self.leaks.settle(model, shown, SETTLED_H):
                         found.append(self._leak(utc_s, change))
                 else:
                     self.leaks.settling = SETTLED_H
             return found
         if rest < QUIET and self.history.hour % REFIT_H == 0 and self.leaks.age >= REFIT_H:
-            means = self.history.means(model, REFIT_H)
-            if means is not None:
-                self.leaks.refine(model, means, REFIT_H)
-        changes = self.leaks.judge(model, [m for m, _ in windows], [c for _, c in windows], self.history.falling())
+            day = self.history.means(model, REFIT_H)
+            if day is not None:
+                self.leaks.refine(model, day, REFIT_H)
+        course = self.history.course(model, RECENT_H) - self.leaks.expected(model)
+        means, covariances = [m for m, _ in windows], [c for _, c in windows]
+        changes = self.leaks.judge(model, means, covariances, course, self.history.falling())
         for change in changes:
             self.history.usable[self.history.recent(RECENT_H)] = False
             found.append(self._leak(utc_s, change))
@@ -274,15 +277,19 @@ class ZoneWatch:
 
     def _begin(self, utc_s: float, column: int, kind: Fault, size: float, hours: int) -> Finding:
         self.wrong[column] = Wrong(kind, self.history.hour - hours, size, 0, False)
-        at = self.history.recent(RECENT_H)
+        self._forget(column, RECENT_H)
+        self.leaks.held[:] = 0.0
+        return told.sensor(self._zone, utc_s, kind, Phase.ONSET, column, hours, size)
+
+    def _forget(self, column: int, hours: int) -> None:
+        """The last `hours` of a column were not to be trusted."""
+        at = self.history.recent(hours)
         if column >= self._zone.drivers:
             self.history.pressures[at, column - self._zone.drivers] = np.nan
         else:
             absent = np.zeros(self._zone.drivers, bool)
             absent[column] = True
             self.history.terms[np.ix_(at, ~self._terms.without(absent))] = np.nan
-        self.leaks.held[:] = 0.0
-        return told.sensor(self._zone, utc_s, kind, Phase.ONSET, column, hours, size)
 
     def _driver(self, utc_s: float, absent: Mask) -> list[Finding] | None:
         """A flow or level without which nothing is unusual. Empty: perhaps, wait; None: none is."""
