@@ -225,7 +225,9 @@ class Leaks:
         self.patterns[slot] = 0.0
         self.amount[slot], self.active[slot] = 0.0, True
         self.settling, self.newest = SETTLE_H, slot
-        abrupt = latest is not None and _together(latest, mean) < 1.5
+        line = self._line(mean, covariance, course)
+        split = _step_at(line)
+        abrupt = split is not None and _step_squares(line, split) < STEP * _ramp_squares(line)
         return [Change(True, slot, window.hours, whole.rest / window.limit, mean, abrupt)]
 
     def _at_once(self, model: Model, used: NDArray[np.int64], amounts: F64, covariance: F64, course: F64) -> bool:
@@ -233,18 +235,22 @@ class Leaks:
         double within an hour."""
         if amounts.sum() <= 0.0:
             return False
-        way = model.of_means(amounts @ self.patterns[used])
+        line = self._line(model.of_means(amounts @ self.patterns[used]), covariance, course)
+        split = _step_at(line)
+        if split is None or _step_squares(line, split) >= STEP * _ramp_squares(line):
+            return False
+        return float(line[split:].mean() - line[:split].mean()) * float(amounts.max()) > AT_ONCE
+
+    def _line(self, way: F64, covariance: F64, course: F64) -> F64:
+        """f64[hours]: how far each hour of `course` since the last report lies along f64[sensors], least squares."""
         known = course[-min(self.age, len(course)) :]
         here = np.isfinite(way) & np.isfinite(known).any(axis=0)
+        if not here.any():
+            return np.zeros(0)
         hours = known[np.isfinite(known[:, here]).all(axis=1)][:, here]
-        if not here.any() or len(hours) < 4 * STEP_H:
-            return False
         pull = np.linalg.solve(covariance[np.ix_(here, here)], way[here])
-        line = hours @ pull / float(way[here] @ pull)
-        split = min(range(STEP_H, len(line) - STEP_H), key=lambda k: _step_squares(line, k))
-        step = float(line[split:].mean() - line[:split].mean()) * float(amounts.max())
-        steady = min(_ramp_squares(line, k) for k in range(len(line) - 2 * STEP_H))
-        return step > AT_ONCE and _step_squares(line, split) < STEP * steady
+        result: F64 = hours @ pull / float(way[here] @ pull)
+        return result
 
     def _as_learnt(self, model: Model, mean: F64, covariance: F64, used: NDArray[np.int64], whole: float) -> bool:
         """Whether the zone is again as it was when it was learnt, known leaks apart: what the baseline had taken up
@@ -304,13 +310,24 @@ def _together(one: F64, other: F64) -> float:
     return float(one[here] @ other[here]) / size if size > 0.0 else 0.0
 
 
+def _step_at(line: F64) -> int | None:
+    """The hour before which a step explains f64[hours] best; None where they are too few to tell."""
+    if len(line) < 4 * STEP_H:
+        return None
+    return min(range(STEP_H, len(line) - STEP_H), key=lambda split: _step_squares(line, split))
+
+
 def _step_squares(line: F64, split: int) -> float:
     """What a step before hour `split` leaves of f64[hours]."""
     return float(split * line[:split].var() + (len(line) - split) * line[split:].var())
 
 
-def _ramp_squares(line: F64, begin: int) -> float:
-    """What a steady growth from hour `begin` on leaves of f64[hours]."""
+def _ramp_squares(line: F64) -> float:
+    """What a steady growth, from whichever hour on, leaves of f64[hours]."""
+    return min(_grown_squares(line, begin) for begin in range(len(line) - 2 * STEP_H))
+
+
+def _grown_squares(line: F64, begin: int) -> float:
     terms = np.column_stack([np.ones(len(line)), np.maximum(np.arange(len(line)) - begin, 0.0)])
     left = line - terms @ np.linalg.lstsq(terms, line, rcond=None)[0]
     return float(left @ left)

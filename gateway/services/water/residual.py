@@ -199,7 +199,7 @@ def _shrunk(values: F64, rows: float) -> F64:
     "Analytical nonlinear shrinkage of large-dimensional covariance matrices", eq. 4.3 to 4.9). f64[axes], ascending."""
     many = len(values) / rows
     if many > MOST_AXES:
-        return (1.0 - MOST_AXES) * values + MOST_AXES * values.mean()
+        return np.asarray((1.0 - MOST_AXES) * values + MOST_AXES * values.mean(), np.float64)
     width = values * rows ** (-1.0 / 3.0)
     x = (values[:, None] - values[None, :]) / width[None, :]
     hump = 1.0 - x**2 / 5.0
