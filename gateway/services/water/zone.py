@@ -36,8 +36,11 @@ LONE_SIZE = 3.0  # of its scatter from row to row
 DRIVER = 3.0  # mean squares: from here on a flow or level may be what is wrong
 DRIVER_SIZE = 0.3  # of its own standard deviation
 CANDIDATES = 4
+UNEXPLAINED = 1.0  # mean squares left without it, at most, and the same as a share of all
+UNEXPLAINED_SHARE = 0.25
 WAIT_H = 24  # a fault of a flow or level that grows has shown by then
 WELL_H = 6
+WELL_SHARE = 0.25  # of how wrong it was
 UNLIKE_H = 3
 RETURNED_H = 24  # a pressure that was at fault may have come back with another offset
 ANEW_H = 12  # of them the last, which show it
@@ -320,7 +323,7 @@ class ZoneWatch:
             if less is None or its is None:
                 continue
             left = self.leaks.news(other, less, its, hours)
-            if left < min(1.0, 0.2 * full) and (found is None or left < found[0]):
+            if left < max(UNEXPLAINED, UNEXPLAINED_SHARE * full) and (found is None or left < found[0]):
                 found = left, driver, size
         if found is None:
             return None
@@ -359,13 +362,14 @@ class ZoneWatch:
                 continue
             if pressure >= 0:
                 usual, _, _ = sensors.usual_scatter(self.habits)
-                near = max(0.25 * abs(wrong.size), 2.0 * float(np.nan_to_num(usual[column])))
+                near = max(WELL_SHARE * abs(wrong.size), 2.0 * float(np.nan_to_num(usual[column])))
                 wrong.size = float(mean[pressure]) if abs(mean[pressure]) > abs(wrong.size) else wrong.size
                 well = bool(abs(mean[pressure]) < near)
             else:
                 known = np.isfinite(terms).all(axis=1)
                 well = bool(known.any()) and (
-                    abs(self._off(model, mean, model.mean_covariance(terms[known]), column, terms)) < DRIVER_SIZE / 2
+                    abs(self._off(model, mean, model.mean_covariance(terms[known]), column, terms))
+                    < max(DRIVER_SIZE / 2, WELL_SHARE * abs(wrong.size) / self.history.spread(column))
                 )
             if not wrong.pump:
                 wrong.well = wrong.well + 1 if well else 0
