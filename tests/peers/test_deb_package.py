@@ -340,17 +340,16 @@ def test_a_release_that_does_not_prove_itself_goes_back_by_itself(
 
 def test_a_configuration_of_a_technician_is_tried_and_kept_or_refused(machine: Machine) -> None:
     before = pid(machine, FIELD), pid(machine, UPLINK)
-    new = machine.root / "root/new.toml"
+    new = machine.root / "srv/new.toml"
     new.write_text(SITE.replace("period_s = 0.5", "period_s = 0.4"))
-    said = json.loads(machine.sh("citygate configure apply /root/new.toml --by Kim --json"))
+    said = json.loads(machine.sh("citygate configure apply /srv/new.toml --by Kim --json"))
     assert (said["state"], said["by"]) == ("Kept", "Kim")
     new.write_text(BROKEN)
-    refused = machine.ran("citygate configure apply /root/new.toml --by Kim --json")
+    refused = machine.ran("citygate configure apply /srv/new.toml --by Kim --json")
     assert (refused.returncode, "perod_s" in refused.stderr) == (1, True)
 
     new.write_text(SITE)
     new.chmod(0o644)
-    shutil.copy(new, machine.root / "srv/new.toml")
     other = machine.ran("runuser -u citygate-uplink -- citygate configure apply /srv/new.toml --by Kim --json")
     assert (other.returncode, "CG-5194" in other.stderr) == (1, True), other.stderr
 

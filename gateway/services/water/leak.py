@@ -225,9 +225,7 @@ class Leaks:
         self.patterns[slot] = 0.0
         self.amount[slot], self.active[slot] = 0.0, True
         self.settling, self.newest = SETTLE_H, slot
-        line = self._line(mean, covariance, course)
-        split = _step_at(line)
-        abrupt = split is not None and _step_squares(line, split) < STEP * _ramp_squares(line)
+        abrupt = _step_at(self._line(mean, covariance, course)) is not None
         return [Change(True, slot, window.hours, whole.rest / window.limit, mean, abrupt)]
 
     def _at_once(self, model: Model, used: NDArray[np.int64], amounts: F64, covariance: F64, course: F64) -> bool:
@@ -237,7 +235,7 @@ class Leaks:
             return False
         line = self._line(model.of_means(amounts @ self.patterns[used]), covariance, course)
         split = _step_at(line)
-        if split is None or _step_squares(line, split) >= STEP * _ramp_squares(line):
+        if split is None:
             return False
         return float(line[split:].mean() - line[:split].mean()) * float(amounts.max()) > AT_ONCE
 
@@ -311,10 +309,12 @@ def _together(one: F64, other: F64) -> float:
 
 
 def _step_at(line: F64) -> int | None:
-    """The hour before which a step explains f64[hours] best; None where they are too few to tell."""
+    """The hour before which f64[hours] changed in one step; None where a steady growth explains it as well, or there
+    are too few to tell."""
     if len(line) < 4 * STEP_H:
         return None
-    return min(range(STEP_H, len(line) - STEP_H), key=lambda split: _step_squares(line, split))
+    split = min(range(STEP_H, len(line) - STEP_H), key=lambda at: _step_squares(line, at))
+    return split if _step_squares(line, split) < STEP * _ramp_squares(line) else None
 
 
 def _step_squares(line: F64, split: int) -> float:
