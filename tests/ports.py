@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from itertools import count
+from typing import Any
 
 FIRST, EACH = 20000, 1000  # below what kernels hand out by themselves (32768 on), so many a process
 
@@ -31,7 +32,7 @@ def _is_free(port: int, kind: socket.SocketKind) -> bool:
     return True
 
 
-async def begun(serving: asyncio.Task[None], ready: asyncio.Event) -> None:
+async def begun(serving: asyncio.Future[Any], ready: asyncio.Event) -> None:
     """Wait until `ready`; a server that fails before raises here what it failed from."""
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.node.main import Node
 from gateway.node.settings import load
-from tests.ports import free_port
+from tests.ports import begun, free_port
 
 MAKER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SENSOR = '[[sensors]]\nname = "air"\nobject = 3303\nunit = "Cel"\nsource = "file"\npath = "air"\nrange = [-40, 85]\n'
@@ -38,10 +38,7 @@ async def served(path: Path, clock: Callable[[], float] = time.monotonic) -> Asy
     node = Node(load(path), clock=clock)
     running = asyncio.ensure_future(node.run())
     try:
-        while not node.ready.is_set():  # or it ends at once, with its reason
-            await asyncio.wait((running, asyncio.ensure_future(node.ready.wait())), return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                running.result()
+        await begun(running, node.ready)
         yield node, f"coap://127.0.0.1:{node.site.port}"
     finally:
         node.end()
